@@ -1,0 +1,36 @@
+package modes
+
+import "context"
+
+// Bus is the link to Redis as an engine sees it. All methods may be called
+// concurrently.
+type Bus interface {
+	// Subscribe takes one reference on channel and returns once Redis has
+	// confirmed the subscription: every PUBLISH that Redis executes after
+	// that reaches the Receiver. It blocks; ctx bounds the wait. On error no
+	// reference is held.
+	Subscribe(ctx context.Context, channel string) error
+
+	// Unsubscribe gives one reference back. It never blocks.
+	Unsubscribe(channel string)
+
+	// Publish queues data for channel and returns at once. Calls from one
+	// goroutine reach Redis in order. done runs exactly once, on a goroutine
+	// of the bus, must not block, and gets nil when Redis has accepted the
+	// message. The bus owns data until then.
+	Publish(channel string, data []byte, done func(error))
+}
+
+// Receiver is what a Bus feeds. An engine implements it.
+type Receiver interface {
+	// Deliver hands over one publication. For any one channel the calls come
+	// in order from one goroutine; for different channels they may be
+	// concurrent. It must not wait for a client. The receiver owns data and
+	// nobody writes to it again.
+	Deliver(channel string, data []byte)
+
+	// Lost says that publications to these channels may have been missed: the
+	// Redis link broke, and is subscribed again. It must not wait for a
+	// client.
+	Lost(channels []string)
+}

@@ -1,0 +1,176 @@
+package modes
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// Paths of the WebSocket endpoints.
+const (
+	PathCentrifuge = "/connection/websocket"
+	PathRaw        = "/ws"
+	PathEcho       = "/echo"
+)
+
+// Door decides which handshakes come in. Its methods may be called
+// concurrently.
+type Door struct {
+	rules   session.Rules
+	stats   *Stats
+	origins []string // lower case patterns of scheme://host, or of host alone
+	anyone  bool
+	echo    bool
+	max     int64
+	rate    *rate.Limiter // nil: no limit
+}
+
+// DoorOptions say whom a Door lets in.
+type DoorOptions struct {
+	// AllowedOrigins are patterns (path.Match) of what the Origin header may
+	// be, such as https://*.example.com; "*" is any. Empty: same host only.
+	AllowedOrigins []string
+	// Echo opens /echo.
+	Echo bool
+	// MaxConnections is how many connections the node takes; 0: any.
+	MaxConnections int
+	// ConnectRate is how many handshakes a second it takes; 0: any.
+	ConnectRate int
+}
+
+// ErrOriginPattern says that an AllowedOrigins pattern cannot be matched.
+var ErrOriginPattern = errors.New("modes: bad origin pattern")
+
+// NewDoor returns the door for these options.
+func NewDoor(o DoorOptions, rules session.Rules, stats *Stats) (*Door, error) {
+	d := &Door{rules: rules, stats: stats, echo: o.Echo, max: int64(o.MaxConnections)}
+	for _, origin := range o.AllowedOrigins {
+		if _, err := path.Match(origin, ""); err != nil {
+			return nil, fmt.Errorf("%w: %q", ErrOriginPattern, origin)
+		}
+		d.anyone = d.anyone || origin == "*"
+		d.origins = append(d.origins, strings.ToLower(origin))
+	}
+	if o.ConnectRate > 0 {
+		// A burst of one second's worth, so that the limit is one of rate.
+		d.rate = rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectRate)
+	}
+	return d, nil
+}
+
+// Refusal is why a handshake was not let in: what the client is answered, and
+// the metrics label. It is an error.
+type Refusal struct {
+	Status int
+	Reason string
+}
+
+// Error returns the line that the client is answered with.
+func (r *Refusal) Error() string { return r.Reason }
+
+// The refusals, other than those of the handshake's own rules.
+var (
+	RefusedNoEndpoint  = &Refusal{http.StatusNotFound, "no such endpoint"}
+	RefusedOrigin      = &Refusal{http.StatusForbidden, "origin not allowed"}
+	RefusedChannel     = &Refusal{http.StatusBadRequest, "bad or missing channel"}
+	RefusedChannels    = &Refusal{http.StatusBadRequest, "too many channels"}
+	RefusedFull        = &Refusal{http.StatusServiceUnavailable, "connection limit"}
+	RefusedRate        = &Refusal{http.StatusServiceUnavailable, "connect rate limit"}
+	RefusedDraining    = &Refusal{http.StatusServiceUnavailable, "shutting down"}
+	RefusedUnavailable = &Refusal{http.StatusServiceUnavailable, "redis not available"}
+	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
+	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
+	RefusedTooLarge    = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "request too large"}
+)
+
+// Refuse counts a refusal and returns it.
+func (d *Door) Refuse(r *Refusal) *Refusal {
+	d.stats.Refused.WithLabelValues(r.Reason).Inc()
+	return r
+}
+
+// Endpoint returns the protocol spoken at a path. False: it is no WebSocket
+// endpoint.
+func (d *Door) Endpoint(path string) (wire.Protocol, bool) {
+	switch path {
+	case PathCentrifuge:
+		return wire.JSON, true
+	case PathRaw:
+		return wire.Raw, true
+	case PathEcho:
+		return wire.Echo, d.echo
+	}
+	return 0, false
+}
+
+// Channels reads the channels of a raw connection from the request's query,
+// each once, in order.
+func (d *Door) Channels(rawQuery string) ([]string, *Refusal) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil || len(query["channel"]) == 0 {
+		return nil, RefusedChannel
+	}
+	var channels []string
+	seen := make(map[string]bool, len(query["channel"]))
+	for _, channel := range query["channel"] {
+		if !d.rules.ValidChannel(channel) {
+			return nil, RefusedChannel
+		}
+		if !seen[channel] {
+			seen[channel] = true
+			channels = append(channels, channel)
+		}
+	}
+	if len(channels) > d.rules.MaxChannels {
+		return nil, RefusedChannels
+	}
+	return channels, nil
+}
+
+// Admit decides on everything but the handshake's own rules: nil lets the
+// client in. host and origin are the request's headers, origin empty where it
+// has none.
+func (d *Door) Admit(host, origin string) *Refusal {
+	switch {
+	case origin != "" && !d.allowed(host, origin):
+		return RefusedOrigin
+	case d.max > 0 && d.stats.TotalConnections() >= d.max:
+		return RefusedFull
+	case d.rate != nil && !d.rate.Allow():
+		return RefusedRate
+	}
+	return nil
+}
+
+// allowed checks the Origin header (RFC 6455 section 10.2).
+func (d *Door) allowed(host, origin string) bool {
+	if d.anyone {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	if len(d.origins) == 0 {
+		return strings.EqualFold(u.Host, host)
+	}
+	origin = strings.ToLower(origin)
+	for _, pattern := range d.origins {
+		// NewDoor has tried every pattern.
+		if ok, _ := path.Match(pattern, origin); ok {
+			return true
+		}
+		if ok, _ := path.Match(pattern, strings.ToLower(u.Host)); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,60 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/centrifugal/protocol"
+)
+
+// ErrMalformed says that a message holds something that is no command.
+var ErrMalformed = errors.New("wire: malformed command")
+
+// Commands decodes the commands in one message and hands each to handle, in
+// order, until handle returns false. The strings of a JSON command point into
+// message: whoever keeps one clones it. A command without id and content is the
+// answer to a ping.
+//
+// The error wraps ErrMalformed; the commands before the malformed one have been
+// handled by then.
+func Commands(p Protocol, message []byte, handle func(*protocol.Command) bool) error {
+	if p == JSON {
+		return jsonCommands(message, handle)
+	}
+	decoder := protocol.NewProtobufCommandDecoder(message)
+	for {
+		command, err := decoder.Decode()
+		if command != nil && !handle(command) {
+			return nil
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF) && command != nil:
+			return nil
+		default:
+			return fmt.Errorf("%w: %v", ErrMalformed, err)
+		}
+	}
+}
+
+// jsonCommands reads one JSON object a line. The decoder takes null for an
+// empty command, the protocol does not.
+func jsonCommands(message []byte, handle func(*protocol.Command) bool) error {
+	for {
+		line, rest, more := bytes.Cut(message, []byte{'\n'})
+		line = bytes.TrimLeft(line, " \t\r")
+		if len(line) == 0 || line[0] != '{' {
+			return fmt.Errorf("%w: a line is no JSON object", ErrMalformed)
+		}
+		command, err := protocol.NewJSONCommandDecoder(line).Decode()
+		if command == nil {
+			return fmt.Errorf("%w: %v", ErrMalformed, err)
+		}
+		if !handle(command) || !more || len(rest) == 0 {
+			return nil
+		}
+		message = rest
+	}
+}
