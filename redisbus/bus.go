@@ -1,0 +1,173 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// Bus is the link to Redis. It implements modes.Bus; all its methods may be
+// called concurrently.
+type Bus struct {
+	opts      Options
+	links     []*link
+	publisher *publisher
+	seed      maphash.Seed
+
+	mu     sync.Mutex // guards the life of the goroutines: cancel and closed
+	cancel context.CancelFunc
+	closed bool
+	wg     sync.WaitGroup
+}
+
+var _ modes.Bus = (*Bus)(nil)
+
+// New returns a Bus that does nothing until Start. Its error is one line that
+// says what is wrong with the options, and holds no password.
+func New(opts Options) (*Bus, error) {
+	opts.setDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	redisOpts, err := opts.redisOptions()
+	if err != nil {
+		return nil, err
+	}
+	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
+	b := &Bus{opts: opts, seed: maphash.MakeSeed()}
+	for i := range opts.Connections {
+		b.links = append(b.links, newLink(&b.opts, redisOpts, opts.Log.With("link", i)))
+	}
+	b.publisher = newPublisher(&b.opts, redisOpts, opts.Log)
+	return b, nil
+}
+
+// Start connects in the background, stays connected, and feeds receiver. It may
+// be called once. Until Redis has answered, Ready says so and Subscribe returns
+// ErrNotConnected.
+func (b *Bus) Start(receiver modes.Receiver) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return fmt.Errorf("redisbus: start: %w", ErrClosed)
+	}
+	if b.cancel != nil {
+		return errors.New("redisbus: start: already started")
+	}
+	b.launch(receiver)
+	return nil
+}
+
+// launch starts the goroutines. b.mu is held.
+func (b *Bus) launch(receiver modes.Receiver) {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	for _, l := range b.links {
+		b.wg.Go(func() { l.run(ctx, receiver) })
+	}
+	b.wg.Go(func() { b.publisher.run(ctx) })
+	b.wg.Go(func() { b.publisher.refuseAll(ctx) })
+}
+
+// Close disconnects and returns when every goroutine of the bus has ended. It
+// does not wait for Redis: Subscribe calls that wait and publications that are
+// queued fail. It must not be called from Deliver, Lost or a done function.
+func (b *Bus) Close() {
+	b.mu.Lock()
+	if !b.closed {
+		b.closed = true
+		for _, l := range b.links {
+			l.socket.close()
+		}
+		b.publisher.socket.close()
+		if b.cancel == nil {
+			// What has been queued for publishing is still owed its done.
+			b.launch(nil)
+		}
+		b.cancel()
+	}
+	b.mu.Unlock()
+	b.wg.Wait()
+}
+
+// Subscribe takes one reference on channel and returns once Redis has confirmed
+// the subscription; at once where it has done so for an earlier reference. It
+// keeps the string, so channel should not be a part of a larger one. Errors:
+// ErrNotConnected while the link is down or when it breaks meanwhile, the error
+// of ctx, context.DeadlineExceeded after Options.SubscribeTimeout, or what Redis
+// answered. On error no reference is held.
+func (b *Bus) Subscribe(ctx context.Context, channel string) error {
+	l := b.link(channel)
+	waiting, wake, err := l.channels.acquire(channel)
+	if err != nil {
+		return err
+	}
+	if wake {
+		l.notify()
+	}
+	if waiting == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opts.SubscribeTimeout)
+	defer cancel()
+	select {
+	case <-waiting.done:
+		return waiting.err
+	case <-ctx.Done():
+		if resolved, err := l.channels.abandon(channel, waiting); resolved {
+			return err
+		}
+		return fmt.Errorf("redisbus: subscribe: %w", ctx.Err())
+	}
+}
+
+// Unsubscribe gives one reference back. It never blocks. The channel stays
+// subscribed in Redis for a while, see Options.Linger.
+func (b *Bus) Unsubscribe(channel string) {
+	l := b.link(channel)
+	held, wake := l.channels.release(channel, l.now())
+	if wake {
+		l.notify()
+	}
+	if !held {
+		b.opts.Log.Error("redisbus: Unsubscribe without Subscribe", "channel", channel)
+	}
+}
+
+// Publish queues data for channel and returns at once. Calls from one goroutine
+// reach Redis in order. done runs exactly once, on a goroutine of the bus, and
+// must not block; its error is nil when Redis has accepted the message,
+// ErrPublishQueueFull, ErrNotConnected when the link is down (if it broke after
+// the message was written, Redis may have accepted it all the same), or what
+// Redis answered. After Close it gets ErrClosed before Publish returns, since
+// there is no goroutine left to run it. The bus owns data until done is called.
+func (b *Bus) Publish(channel string, data []byte, done func(error)) {
+	if !b.publisher.enqueue(publication{name: b.opts.Prefix + channel, data: data, done: done}) {
+		done(ErrClosed)
+	}
+}
+
+// Ready is nil when every link to Redis is up, every channel that has
+// references is subscribed, and the last command was answered. Its error wraps
+// ErrNotConnected and says which link it is and why.
+func (b *Bus) Ready() error {
+	for i, l := range b.links {
+		if err := l.ready(); err != nil {
+			return fmt.Errorf("link %d: %w", i, err)
+		}
+	}
+	return b.publisher.ready()
+}
+
+func (b *Bus) link(channel string) *link {
+	if len(b.links) == 1 {
+		return b.links[0]
+	}
+	return b.links[maphash.String(b.seed, channel)%uint64(len(b.links))]
+}

@@ -1,0 +1,406 @@
+package redisbus
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// maxBatch is how many channels one SUBSCRIBE or UNSUBSCRIBE names at most. It
+// keeps Redis from spending more than about a millisecond on one command.
+const maxBatch = 512
+
+// state is what Redis has been told about a channel on the present link, and
+// what it has confirmed.
+type state uint8
+
+const (
+	detached      state = iota // referenced, but Redis is not asked: no link, or Redis refused
+	queued                     // waits for its turn in a SUBSCRIBE
+	subscribing                // in a SUBSCRIBE that is not confirmed
+	subscribed                 // confirmed
+	unsubscribing              // in an UNSUBSCRIBE that is not confirmed
+)
+
+// reference is all that is kept for a channel in the steady state, its name
+// apart. It has 8 bytes and no pointers. The map points to it rather than
+// holding it, for assigning a map element also replaces the key, and a key must
+// go on sharing its bytes with go-redis.
+type reference struct {
+	count     uint32 // references held, those of waiting Subscribe calls included
+	round     uint16 // how often count has fallen to zero, modulo 65536
+	state     state
+	lingering bool // one item of channels.lingerers is about this channel
+	gap       bool // referenced when a link broke, and not yet reported as lost
+}
+
+// pending is what Subscribe calls for one channel wait for.
+type pending struct {
+	done     chan struct{} // closed when resolved
+	err      error         // readable once done is closed
+	resolved bool          // guarded by channels.mu
+	waiting  uint32        // references that the waiting calls hold; guarded by channels.mu
+}
+
+// lingerer is a channel without references that stays subscribed until due.
+type lingerer struct {
+	name  string
+	due   time.Duration
+	round uint16
+}
+
+// channels counts the references of the channels of one link, and turns them
+// into batched commands. It does no I/O: the link's owner asks for the next
+// command, and its reader says how Redis answered. Times are durations since an
+// epoch of the caller's.
+//
+// A channel has two spellings: with the prefix ("name", what Redis knows) and
+// without. Both share the bytes of one string, for a string of its own for each
+// would be most of what a channel costs.
+type channels struct {
+	prefix string
+	linger time.Duration
+
+	mu         sync.Mutex // guards everything below
+	connected  bool
+	refs       map[string]*reference // by channel
+	pending    map[string]*pending   // by channel; only where somebody waits
+	references int                   // sum of refs' counts
+	gaps       int                   // refs with a gap
+	queue      []string              // names in state queued, each once
+	retry      [][]string            // names in state subscribing, to be asked for again
+	lingerers  []lingerer            // in order of due
+}
+
+func newChannels(prefix string, linger time.Duration) *channels {
+	return &channels{
+		prefix:  prefix,
+		linger:  linger,
+		refs:    make(map[string]*reference),
+		pending: make(map[string]*pending),
+	}
+}
+
+// channel is name without the prefix.
+func (c *channels) channel(name string) string { return name[len(c.prefix):] }
+
+// acquire takes a reference. It returns nil, nil when the channel is confirmed,
+// and otherwise what to wait for; wake says that there is a new command to send.
+func (c *channels) acquire(channel string) (p *pending, wake bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.connected {
+		return nil, false, ErrNotConnected
+	}
+	ref := c.refs[channel]
+	if ref == nil || ref.state == detached {
+		name := c.prefix + channel
+		if ref == nil {
+			ref = new(reference)
+			c.refs[c.channel(name)] = ref
+		}
+		ref.state = queued
+		c.queue = append(c.queue, name)
+		wake = true
+	}
+	ref.count++
+	c.references++
+	if ref.state == subscribed {
+		return nil, wake, nil
+	}
+	p = c.pending[channel]
+	if p == nil {
+		p = &pending{done: make(chan struct{})}
+		c.pending[channel] = p
+	}
+	p.waiting++
+	return p, wake, nil
+}
+
+// abandon gives back the reference of a call that no longer waits for p, unless
+// p has been resolved meanwhile: then it returns how.
+func (c *channels) abandon(channel string, p *pending) (resolved bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.resolved {
+		return true, p.err
+	}
+	p.waiting--
+	if p.waiting == 0 {
+		delete(c.pending, channel)
+	}
+	// The channel is on its way to Redis or back; the answer finds out that
+	// nobody wants it.
+	c.drop(c.refs[channel], 1)
+	return false, nil
+}
+
+// release gives a reference back. It returns false when there is none, which is
+// a mistake of the caller. wake says that the link's owner has a new time to
+// wake up at.
+func (c *channels) release(channel string, now time.Duration) (held, wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ref := c.refs[channel]
+	if ref == nil || ref.count == 0 {
+		return false, false
+	}
+	c.drop(ref, 1)
+	if ref.count > 0 {
+		return true, false
+	}
+	switch {
+	case ref.state == detached:
+		delete(c.refs, channel)
+	case ref.state == subscribed && !ref.lingering:
+		wake = len(c.lingerers) == 0
+		// The name is built once more rather than kept for every channel.
+		c.startLinger(ref, c.prefix+channel, now)
+	}
+	return true, wake
+}
+
+// drop takes n off the references of ref.
+func (c *channels) drop(ref *reference, n uint32) {
+	ref.count -= n
+	c.references -= int(n)
+	if ref.count == 0 {
+		ref.round++
+		if ref.gap {
+			ref.gap = false
+			c.gaps--
+		}
+	}
+}
+
+func (c *channels) startLinger(ref *reference, name string, now time.Duration) {
+	ref.lingering = true
+	c.lingerers = append(c.lingerers, lingerer{name: name, due: now + c.linger, round: ref.round})
+}
+
+// next returns the names to be subscribed, or else those to be unsubscribed.
+// Without either it returns when to ask again at the latest, or 0 for never.
+func (c *channels) next(now time.Duration) (subscribe, unsubscribe []string, again time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.retry); n > 0 {
+		subscribe = c.retry[n-1]
+		c.retry = c.retry[:n-1]
+		return subscribe, nil, 0
+	}
+	if subscribe = c.nextQueued(); len(subscribe) > 0 {
+		return subscribe, nil, 0
+	}
+	unsubscribe = c.nextLingered(now)
+	if len(unsubscribe) == 0 && len(c.lingerers) > 0 {
+		again = c.lingerers[0].due
+	}
+	return nil, unsubscribe, again
+}
+
+func (c *channels) nextQueued() []string {
+	var names []string
+	taken := 0
+	for _, name := range c.queue {
+		if len(names) == maxBatch {
+			break
+		}
+		taken++
+		channel := c.channel(name)
+		ref := c.refs[channel]
+		if ref.count == 0 {
+			delete(c.refs, channel)
+			continue
+		}
+		ref.state = subscribing
+		if names == nil {
+			names = make([]string, 0, min(len(c.queue), maxBatch))
+		}
+		names = append(names, name)
+	}
+	if c.queue = c.queue[taken:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return names
+}
+
+func (c *channels) nextLingered(now time.Duration) []string {
+	// Whoever has an eighth of the time left goes with the first: that bounds
+	// how many commands a steady trickle of them makes.
+	horizon := now + c.linger/8
+	var names []string
+	taken := 0
+	if len(c.lingerers) > 0 && c.lingerers[0].due > now {
+		return nil
+	}
+	for _, item := range c.lingerers {
+		if len(names) == maxBatch || item.due > horizon {
+			break
+		}
+		taken++
+		ref := c.refs[c.channel(item.name)]
+		ref.lingering = false
+		switch {
+		case ref.count > 0:
+		case ref.round != item.round:
+			// It was in use meanwhile, so its time begins anew. Appending to the
+			// slice under the loop is sound: range has the old length, and the
+			// new item is not due.
+			c.startLinger(ref, item.name, now)
+		default:
+			ref.state = unsubscribing
+			names = append(names, item.name)
+		}
+	}
+	if c.lingerers = c.lingerers[taken:]; len(c.lingerers) == 0 {
+		c.lingerers = nil
+	}
+	return names
+}
+
+// lost returns those of the names that have a gap to be reported, without the
+// prefix. To be asked when Redis has answered, before the answer is entered, so
+// that nobody who subscribes after the gap is told of it.
+func (c *channels) lost(names []string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gaps == 0 {
+		return nil
+	}
+	var lost []string
+	for _, name := range names {
+		channel := c.channel(name)
+		if c.refs[channel].gap {
+			lost = append(lost, channel)
+		}
+	}
+	return lost
+}
+
+// confirmSubscribe enters that Redis has confirmed the SUBSCRIBE of the names,
+// whose gaps have been reported. wake is as in release.
+func (c *channels) confirmSubscribe(names []string, now time.Duration) (wake bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		channel := c.channel(name)
+		ref := c.refs[channel]
+		ref.state = subscribed
+		c.closeGap(ref)
+		if ref.count == 0 {
+			wake = wake || len(c.lingerers) == 0
+			c.startLinger(ref, name, now)
+		}
+		c.resolve(channel, nil)
+	}
+	return wake
+}
+
+// confirmUnsubscribe enters that Redis has confirmed the UNSUBSCRIBE of the
+// names. Those that have been asked for again meanwhile are queued.
+func (c *channels) confirmUnsubscribe(names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		channel := c.channel(name)
+		ref := c.refs[channel]
+		if ref.count == 0 {
+			delete(c.refs, channel)
+			continue
+		}
+		ref.state = queued
+		c.queue = append(c.queue, name)
+	}
+}
+
+// refuse enters that Redis answered the SUBSCRIBE of the names with an error. It
+// does not say which name is to blame, so both halves are asked for again; the
+// calls that wait for a single name get err, and keep no reference.
+func (c *channels) refuse(names []string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(names) > 1 {
+		half := len(names) / 2
+		c.retry = append(c.retry, names[half:], names[:half])
+		return
+	}
+	channel := c.channel(names[0])
+	c.resolve(channel, fmt.Errorf("redisbus: subscribe: %w", err))
+	ref := c.refs[channel]
+	if ref.count == 0 {
+		delete(c.refs, channel)
+		return
+	}
+	// Those that had it before the link broke have been told of a gap, and find
+	// out why when they subscribe again.
+	ref.state = detached
+	c.closeGap(ref)
+}
+
+func (c *channels) closeGap(ref *reference) {
+	if ref.gap {
+		ref.gap = false
+		c.gaps--
+	}
+}
+
+// resolve ends the wait for channel; with an error it takes the references back
+// from those who waited.
+func (c *channels) resolve(channel string, err error) {
+	p := c.pending[channel]
+	if p == nil {
+		return
+	}
+	delete(c.pending, channel)
+	if err != nil {
+		c.drop(c.refs[channel], p.waiting)
+	}
+	p.resolved, p.err = true, err
+	close(p.done)
+}
+
+// connect queues every referenced channel, for a link without subscriptions.
+func (c *channels) connect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connected = true
+	// A new map, so that keys and names share their bytes again, and for a map
+	// never shrinks.
+	refs := make(map[string]*reference, len(c.refs))
+	c.queue = make([]string, 0, len(c.refs))
+	for channel, ref := range c.refs {
+		name := c.prefix + channel
+		ref.state = queued
+		refs[c.channel(name)] = ref
+		c.queue = append(c.queue, name)
+	}
+	c.refs = refs
+}
+
+// disconnect fails all that wait, forgets what is unreferenced, and marks the
+// rest as having a gap.
+func (c *channels) disconnect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connected = false
+	c.queue, c.retry, c.lingerers = nil, nil, nil
+	for channel := range c.pending {
+		c.resolve(channel, ErrNotConnected)
+	}
+	for channel, ref := range c.refs {
+		if ref.count == 0 {
+			delete(c.refs, channel)
+			continue
+		}
+		ref.state, ref.lingering, ref.gap = detached, false, true
+	}
+	c.gaps = len(c.refs)
+}
+
+// size returns the number of channels known, of references, and of gaps that
+// are not yet reported.
+func (c *channels) size() (known, references, gaps int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.refs), c.references, c.gaps
+}

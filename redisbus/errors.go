@@ -1,0 +1,20 @@
+package redisbus
+
+import "errors"
+
+var (
+	// ErrNotConnected says that the link to Redis is down. It comes back by
+	// itself, so the call may be repeated later.
+	ErrNotConnected = errors.New("redisbus: not connected to Redis")
+
+	// ErrPublishQueueFull says that more is being published than Redis takes;
+	// the message was dropped.
+	ErrPublishQueueFull = errors.New("redisbus: publish queue full")
+
+	// ErrClosed says that the bus has been closed.
+	ErrClosed = errors.New("redisbus: closed")
+
+	errUnanswered = errors.New("redisbus: no answer from Redis in time")
+	errRedial     = errors.New("redisbus: go-redis may not reconnect by itself")
+	errProtocol   = errors.New("redisbus: unexpected answer from Redis")
+)

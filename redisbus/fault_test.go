@@ -1,0 +1,225 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tandem-ws/tandem/redisbus/redistest"
+)
+
+// TestKillAndRestart: Redis dies and comes back empty. Exactly the channels that
+// are held are reported, each once, and messages flow again.
+func TestKillAndRestart(t *testing.T) {
+	s := redistest.Start(t)
+	r := newRecorder()
+	bus := startBus(t, s.URL(), r, Options{Connections: 2, Prefix: "p:"})
+	want := map[string]int{}
+	var channels []string
+	for i := range 3 * maxBatch {
+		channels = append(channels, fmt.Sprint("c", i))
+		want[channels[i]] = 1
+	}
+	subscribeAll(t, bus, channels)
+	mustSubscribe(t, bus, "left before", "left during", "c0")
+	bus.Unsubscribe("left before")
+
+	s.Kill()
+	awaitDown(t, bus)
+	if err := bus.Subscribe(context.Background(), "c0"); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("subscribe without Redis: %v", err)
+	}
+	bus.Unsubscribe("left during")
+	if n := len(r.losses()); n != 0 {
+		t.Errorf("%d channels reported before Redis is back", n)
+	}
+
+	s.Restart()
+	awaitReady(t, bus)
+	if got := r.losses(); !maps.Equal(got, want) {
+		t.Errorf("%d channels reported, want %d once each", len(got), len(want))
+	}
+	joins := s.Calls("subscribe")
+	if joins < 2 || joins > 8 {
+		t.Errorf("%d SUBSCRIBE to subscribe again to %d channels over 2 connections", joins, len(channels))
+	}
+	for _, channel := range channels {
+		if n := s.Publish("p:"+channel, "again"); n != 1 {
+			t.Fatalf("%s has %d subscribers", channel, n)
+		}
+	}
+	for _, channel := range channels {
+		await(t, "message after the restart", func() bool { return slices.Equal(r.on(channel), []string{"again"}) })
+	}
+	if got := len(s.Channels()); got != len(channels) {
+		t.Errorf("%d channels in Redis, want %d", got, len(channels))
+	}
+	for i, link := range bus.Stats().Links {
+		if link.Connects != 2 || link.PendingGaps != 0 || link.LastDownCause != "" {
+			t.Errorf("link %d: %+v", i, link)
+		}
+	}
+}
+
+// TestLostComesBeforeLaterMessages: when the receiver sees the first message
+// after a gap, it has been told of the gap.
+func TestLostComesBeforeLaterMessages(t *testing.T) {
+	s := redistest.Start(t)
+	r := newRecorder()
+	bus := startBus(t, s.URL(), r, Options{})
+	mustSubscribe(t, bus, "a")
+	for round := 1; round <= 5; round++ {
+		s.Restart()
+		// As early as Redis has the subscription again.
+		await(t, "a message is taken", func() bool { return s.Publish("a", "later") == 1 })
+		await(t, "the message arrives", func() bool { return len(r.on("a")) == round })
+		if n := r.losses()["a"]; n != round {
+			t.Fatalf("%d losses reported when the first message after break %d arrived", n, round)
+		}
+	}
+}
+
+// TestPausedRedis: a Redis that holds the connections and answers nothing is
+// found out by the heartbeat, on the Pub/Sub and on the command link.
+func TestPausedRedis(t *testing.T) {
+	s := redistest.Start(t)
+	r := newRecorder()
+	bus := startBus(t, s.URL(), r, Options{
+		Connections: 2, HeartbeatInterval: 50 * time.Millisecond, HeartbeatTimeout: 200 * time.Millisecond,
+	})
+	channels := []string{"a", "b", "c", "d", "e", "f"}
+	mustSubscribe(t, bus, channels...)
+	s.Pause()
+	await(t, "every link is down", func() bool {
+		stats := bus.Stats()
+		return !stats.CommandLinkUp && stats.Links[0].State == LinkDown && stats.Links[1].State == LinkDown
+	})
+	done := make(chan error, 1)
+	bus.Publish("a", []byte("x"), func(err error) { done <- err })
+	if err := <-done; !errors.Is(err, ErrNotConnected) {
+		t.Errorf("publish to a paused Redis: %v", err)
+	}
+	if err := bus.Subscribe(context.Background(), "a"); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("subscribe to a paused Redis: %v", err)
+	}
+	s.Resume()
+	awaitReady(t, bus)
+	for _, channel := range channels {
+		// A machine so busy that Redis is paused long enough by itself may add
+		// a break of its own.
+		if n := r.losses()[channel]; n < 1 {
+			t.Errorf("%s is not reported", channel)
+		}
+		await(t, "message after the pause", func() bool {
+			s.Publish(channel, "again")
+			return len(r.on(channel)) > 0
+		})
+	}
+}
+
+// TestBurstIsNoBreak: an answer that stands behind a long queue of publications
+// is late, and the link is nevertheless fine.
+func TestBurstIsNoBreak(t *testing.T) {
+	s := redistest.Start(t)
+	r := newRecorder()
+	release := make(chan struct{})
+	var once sync.Once
+	const timeout = 300 * time.Millisecond
+	r.onDeliver = func(string, []byte) {
+		once.Do(func() { <-release })
+		// Slower than any engine, so that the queue outlasts the timeout.
+		for began := time.Now(); time.Since(began) < 200*time.Microsecond; {
+		}
+	}
+	bus := startBus(t, s.URL(), r, Options{HeartbeatInterval: time.Millisecond, HeartbeatTimeout: timeout})
+	mustSubscribe(t, bus, "a")
+	const n = 5000 // at 200 us each, a second
+	for i := range n {
+		if i == n/2 {
+			close(release)
+		}
+		s.Publish("a", fmt.Sprint(i))
+	}
+	await(t, "all arrive", func() bool { return len(r.on("a")) == n })
+	if stats := bus.Stats().Links[0]; stats.Connects != 1 {
+		t.Errorf("the link broke: %+v", stats)
+	}
+}
+
+// TestChaos subscribes, unsubscribes and gives up at random while connections
+// are cut, and then compares what Redis has with what is held.
+func TestChaos(t *testing.T) {
+	s := redistest.Start(t)
+	var delivered atomic.Int64
+	r := newRecorder()
+	r.onDeliver = func(string, []byte) { delivered.Add(1) }
+	bus := startBus(t, s.URL(), r, Options{Connections: 2, Linger: time.Millisecond, Prefix: "p:"})
+	ctx, stop := context.WithCancel(context.Background())
+	const workers, channels = 16, 40
+	held := make([]map[string]int, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		held[w] = map[string]int{}
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), 1))
+			for ctx.Err() == nil {
+				channel := fmt.Sprint("c", rnd.IntN(channels))
+				if held[w][channel] > 0 && rnd.IntN(2) == 0 {
+					bus.Unsubscribe(channel)
+					held[w][channel]--
+					continue
+				}
+				patience, cancel := context.WithTimeout(ctx, time.Duration(rnd.IntN(2000))*time.Microsecond)
+				if bus.Subscribe(patience, channel) == nil {
+					held[w][channel]++
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			s.Publish(fmt.Sprint("p:c", i%channels), "x")
+		}
+	})
+	for range 20 {
+		before := delivered.Load()
+		await(t, "messages flow", func() bool { return delivered.Load() > before+100 })
+		if err := s.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	wg.Wait()
+	awaitReady(t, bus)
+
+	want := map[string]bool{}
+	references := 0
+	for _, mine := range held {
+		for channel, n := range mine {
+			if references += n; n > 0 {
+				want["p:"+channel] = true
+			}
+		}
+	}
+	await(t, "Redis has what is held", func() bool {
+		got := s.Channels()
+		slices.Sort(got)
+		return slices.Equal(got, slices.Sorted(maps.Keys(want)))
+	})
+	known, counted := 0, 0
+	for _, link := range bus.Stats().Links {
+		known += link.Channels
+		counted += link.References
+	}
+	if known != len(want) || counted != references {
+		t.Errorf("%d channels and %d references, want %d and %d", known, counted, len(want), references)
+	}
+}

@@ -1,0 +1,314 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// stallLimit is how many times the heartbeat timeout a command may wait for its
+// answer while other things still arrive. The answer stands behind everything
+// that Redis has queued for this connection, so a burst of publications is no
+// sign of a broken link.
+const stallLimit = 10
+
+// LinkState is where a connection to Redis is in its life.
+type LinkState int32
+
+// The states of a connection to Redis.
+const (
+	LinkDown        LinkState = iota // not connected, trying
+	LinkSubscribing                  // connected, subscribing again to what was there before
+	LinkUp                           // connected, and every channel confirmed
+)
+
+func (s LinkState) String() string {
+	switch s {
+	case LinkDown:
+		return "down"
+	case LinkSubscribing:
+		return "subscribing"
+	case LinkUp:
+		return "up"
+	}
+	return "LinkState(" + strconv.Itoa(int(s)) + ")"
+}
+
+// commandKind is what a command on a Pub/Sub connection asks for.
+type commandKind uint8
+
+const (
+	ping commandKind = iota
+	subscribe
+	unsubscribe
+)
+
+// command is in flight from its writing until Redis has answered all of it.
+// There is one at a time, so an error that Redis answers with belongs to it.
+type command struct {
+	kind    commandKind
+	names   []string // subscribe and unsubscribe
+	payload string   // ping
+	sent    time.Duration
+
+	answered int // names answered; the reader's alone
+}
+
+// link is one Pub/Sub connection to Redis and the channels that hash to it. Its
+// goroutine, run, owns the connection: it makes it, is the only one to write to
+// it, and for each life of it starts a reader and waits for its end.
+type link struct {
+	opts     *Options
+	log      *slog.Logger
+	client   *redis.Client
+	socket   *socket
+	channels *channels
+	epoch    time.Time
+
+	wake     chan struct{} // capacity 1: channels has something new
+	answered chan struct{} // capacity 1: the command in flight has been answered
+	inflight atomic.Pointer[command]
+
+	received   atomic.Uint64 // publications; written by the reader alone
+	answers    atomic.Uint64
+	state      atomic.Int32
+	connects   atomic.Uint64
+	roundTrip  atomic.Int64
+	lost       atomic.Uint64 // channels reported as lost
+	refused    atomic.Uint64 // subscriptions that Redis refused
+	mu         sync.Mutex    // guards downReason
+	downReason error
+}
+
+func newLink(opts *Options, redisOpts *redis.Options, log *slog.Logger) *link {
+	l := &link{
+		opts:       opts,
+		log:        log,
+		channels:   newChannels(opts.Prefix, opts.Linger),
+		epoch:      time.Now(),
+		wake:       make(chan struct{}, 1),
+		answered:   make(chan struct{}, 1),
+		downReason: errors.New("not connected yet"),
+	}
+	l.client, l.socket = newClient(redisOpts, 0)
+	return l
+}
+
+func (l *link) now() time.Duration { return time.Since(l.epoch) }
+
+func (l *link) notify() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the link up until ctx ends and the socket is closed.
+func (l *link) run(ctx context.Context, receiver modes.Receiver) {
+	defer func() { _ = l.client.Close() }()
+	pause := backoff{least: l.opts.ReconnectMin, most: l.opts.ReconnectMax}
+	for {
+		pubsub, err := l.connect(ctx)
+		if err == nil {
+			pause.reset()
+			err = l.serve(ctx, pubsub, receiver)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		l.setDown(err)
+		if !pause.wait(ctx) {
+			return
+		}
+	}
+}
+
+// connect returns a connection that has answered a PING.
+func (l *link) connect(ctx context.Context) (*redis.PubSub, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.client.Options().DialTimeout+l.opts.HeartbeatTimeout)
+	defer cancel()
+	l.socket.permit()
+	pubsub := l.client.Subscribe(ctx)
+	if err := l.greet(ctx, pubsub); err != nil {
+		_ = pubsub.Close()
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return pubsub, nil
+}
+
+func (l *link) greet(ctx context.Context, pubsub *redis.PubSub) error {
+	const greeting = "tandem"
+	if err := pubsub.Ping(ctx, greeting); err != nil {
+		return err
+	}
+	answer, err := pubsub.ReceiveTimeout(ctx, l.opts.HeartbeatTimeout)
+	if err != nil {
+		return err
+	}
+	if pong, ok := answer.(*redis.Pong); !ok || pong.Payload != greeting {
+		return fmt.Errorf("%w to PING: %v", errProtocol, answer)
+	}
+	return nil
+}
+
+// serve uses the connection until it breaks, and returns why it did.
+func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.Receiver) error {
+	l.inflight.Store(nil)
+	select {
+	case <-l.answered:
+	default:
+	}
+	l.channels.connect()
+	l.connects.Add(1)
+	l.state.Store(int32(LinkSubscribing))
+	l.settle()
+
+	ended := make(chan error, 1)
+	go func() { ended <- l.read(pubsub, receiver) }()
+
+	err, readerEnded := l.drive(ctx, pubsub, ended)
+	l.state.Store(int32(LinkDown))
+	_ = pubsub.Close()
+	if !readerEnded {
+		<-ended
+	}
+	// Not before the reader has ended, so that a late answer cannot touch what
+	// the next connection asks for.
+	l.channels.disconnect()
+	return err
+}
+
+// drive writes commands until the link breaks or ctx ends.
+func (l *link) drive(ctx context.Context, pubsub *redis.PubSub, ended <-chan error) (err error, readerEnded bool) {
+	timer := time.NewTimer(l.opts.HeartbeatInterval)
+	defer timer.Stop()
+	nextPing := l.now() + l.opts.HeartbeatInterval
+	for sequence := 0; ; {
+		now := l.now()
+		cmd := &command{sent: now}
+		var again time.Duration
+		if now >= nextPing {
+			nextPing = now + l.opts.HeartbeatInterval
+			sequence++
+			cmd.kind, cmd.payload = ping, strconv.Itoa(sequence)
+		} else {
+			var joins, leaves []string
+			joins, leaves, again = l.channels.next(now)
+			switch {
+			case joins != nil:
+				cmd.kind, cmd.names = subscribe, joins
+			case leaves != nil:
+				cmd.kind, cmd.names = unsubscribe, leaves
+			default:
+				cmd = nil
+			}
+		}
+		if cmd != nil {
+			if err, readerEnded = l.exchange(ctx, pubsub, cmd, timer, ended); err != nil {
+				return err, readerEnded
+			}
+			l.settle()
+			continue
+		}
+		if again == 0 || again > nextPing {
+			again = nextPing
+		}
+		timer.Reset(again - now)
+		select {
+		case <-l.wake:
+		case <-timer.C:
+		case err := <-ended:
+			return err, true
+		case <-ctx.Done():
+			return ctx.Err(), false
+		}
+	}
+}
+
+// exchange writes one command and waits for its answer.
+func (l *link) exchange(ctx context.Context, pubsub *redis.PubSub, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
+	l.inflight.Store(cmd)
+	switch cmd.kind {
+	case ping:
+		err = pubsub.Ping(ctx, cmd.payload)
+	case subscribe:
+		err = pubsub.Subscribe(ctx, cmd.names...)
+	case unsubscribe:
+		err = pubsub.Unsubscribe(ctx, cmd.names...)
+	}
+	if err != nil {
+		return fmt.Errorf("write: %w", err), false
+	}
+	limit := l.opts.HeartbeatTimeout
+	progress := l.progress()
+	timer.Reset(limit)
+	for {
+		select {
+		case <-l.answered:
+			return nil, false
+		case <-timer.C:
+			before := progress
+			progress = l.progress()
+			if progress == before || l.now()-cmd.sent > stallLimit*limit {
+				return errUnanswered, false
+			}
+			timer.Reset(limit)
+		case err := <-ended:
+			return err, true
+		case <-ctx.Done():
+			return ctx.Err(), false
+		}
+	}
+}
+
+// progress changes whenever anything has been received.
+func (l *link) progress() uint64 { return l.received.Load() + l.answers.Load() }
+
+// settle enters that the link is up once every gap has been reported.
+func (l *link) settle() {
+	if LinkState(l.state.Load()) != LinkSubscribing {
+		return
+	}
+	if known, references, gaps := l.channels.size(); gaps == 0 {
+		l.state.Store(int32(LinkUp))
+		l.mu.Lock()
+		l.downReason = nil
+		l.mu.Unlock()
+		l.log.Info("redis link up", "channels", known, "references", references)
+	}
+}
+
+func (l *link) setDown(err error) {
+	l.mu.Lock()
+	first := l.downReason == nil || l.downReason.Error() != err.Error()
+	l.downReason = err
+	l.mu.Unlock()
+	level := slog.LevelWarn
+	if !first {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "redis link down, reconnecting", "error", err)
+}
+
+// ready is nil when the link is up and every channel confirmed.
+func (l *link) ready() error {
+	switch state := LinkState(l.state.Load()); state {
+	case LinkUp:
+		return nil
+	case LinkDown:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return fmt.Errorf("%w: %w", ErrNotConnected, l.downReason)
+	default:
+		return fmt.Errorf("%w: %v", ErrNotConnected, state)
+	}
+}
