@@ -86,6 +86,8 @@ var (
 	RefusedRate        = &Refusal{http.StatusServiceUnavailable, "connect rate limit"}
 	RefusedDraining    = &Refusal{http.StatusServiceUnavailable, "shutting down"}
 	RefusedUnavailable = &Refusal{http.StatusServiceUnavailable, "redis not available"}
+	RefusedBusy        = &Refusal{http.StatusServiceUnavailable, "too busy"}
+	RefusedNoUpgrade   = &Refusal{http.StatusUpgradeRequired, "websocket upgrade required"}
 	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
 	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
 	RefusedTooLarge    = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "request too large"}
@@ -95,6 +97,15 @@ var (
 func (d *Door) Refuse(r *Refusal) *Refusal {
 	d.stats.Refused.WithLabelValues(r.Reason).Inc()
 	return r
+}
+
+// UpgradeRequired answers a request for a WebSocket endpoint that is no upgrade.
+func (d *Door) UpgradeRequired(w http.ResponseWriter, _ *http.Request) {
+	refusal := d.Refuse(RefusedNoUpgrade)
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Sec-WebSocket-Version", "13")
+	http.Error(w, refusal.Error(), refusal.Status)
 }
 
 // Endpoint returns the protocol spoken at a path. False: it is no WebSocket
@@ -109,6 +120,21 @@ func (d *Door) Endpoint(path string) (wire.Protocol, bool) {
 		return wire.Echo, d.echo
 	}
 	return 0, false
+}
+
+// Encoding returns wire.Protobuf where p is the Centrifuge protocol and the
+// request's query asks for that encoding, which clients do that cannot offer a
+// subprotocol; else p.
+func Encoding(p wire.Protocol, rawQuery string) wire.Protocol {
+	if p != wire.JSON || rawQuery == "" {
+		return p
+	}
+	// What of a broken query can be read counts, as with any HTTP server.
+	query, _ := url.ParseQuery(rawQuery)
+	if query.Get("cf_protocol") == "protobuf" || query.Get("format") == "protobuf" {
+		return wire.Protobuf
+	}
+	return p
 }
 
 // Channels reads the channels of a raw connection from the request's query,

@@ -23,6 +23,8 @@ type Stats struct {
 	// MessagesIn and BytesIn count what clients sent, FramesOut and BytesOut
 	// the frames handed to the kernel or queued for it.
 	MessagesIn, BytesIn, FramesOut, BytesOut atomic.Uint64
+	// Gaps counts subscriptions ended because messages may have been missed.
+	Gaps atomic.Uint64
 	// Queued is how many bytes wait for slow clients.
 	Queued atomic.Int64
 
@@ -44,6 +46,13 @@ const (
 	ReasonReset        = "connection reset"
 	ReasonNoClose      = "ended without close"
 )
+
+// ReasonConnectionEnded is why frames were dropped that a connection had not
+// taken when it ended.
+const ReasonConnectionEnded = "connection ended"
+
+// ReasonGone is why a handshake did not complete whose client went away.
+const ReasonGone = "client gone"
 
 // NewStats returns Stats with every counter at zero.
 func NewStats() *Stats {
@@ -87,6 +96,7 @@ func (s *Stats) Register(reg prometheus.Registerer) {
 	counter("tandem_publications_total", "Publications received from Redis.", &s.Publications)
 	counter("tandem_publication_bytes_total", "Payload bytes received from Redis.", &s.PublicationBytes)
 	counter("tandem_publications_repaired_total", "Publications whose invalid UTF-8 was replaced.", &s.Repaired)
+	counter("tandem_gap_unsubscribes_total", "Subscriptions ended because messages may have been missed.", &s.Gaps)
 	counter("tandem_messages_in_total", "Messages received from clients.", &s.MessagesIn)
 	counter("tandem_bytes_in_total", "Bytes received from clients.", &s.BytesIn)
 	counter("tandem_frames_out_total", "Frames sent to clients.", &s.FramesOut)

@@ -79,6 +79,10 @@ func (s *Session) Connected() bool { return s.phase != opened }
 // Pinged notes that a ping was sent.
 func (s *Session) Pinged() { s.awaitingPong = true }
 
+// Ponged notes that a ping was answered by RFC 6455's pong, on connections whose
+// protocol has no answer of its own.
+func (s *Session) Ponged() { s.awaitingPong = false }
+
 // AwaitingPong tells whether the last ping is still unanswered.
 func (s *Session) AwaitingPong() bool { return s.awaitingPong }
 

@@ -1,0 +1,217 @@
+//go:build linux
+
+package optimized
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// channel is one channel of this node: who has to hear of a publication.
+type channel struct {
+	name string
+	// wants counts subscribers by protocol, over all loops: a frame that
+	// nobody wants is not made.
+	wants [wire.Raw + 1]atomic.Int32
+	// audiences are the loops' own; nil where a loop has no subscriber.
+	audiences []atomic.Pointer[audience]
+}
+
+// directory finds a channel by name.
+type directory struct {
+	mu       sync.RWMutex // guards channels
+	channels map[string]*channel
+}
+
+func (d *directory) find(name string) *channel {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.channels[name]
+}
+
+// enter makes a the audience of loop number for the channel, whose name it
+// clones.
+func (d *directory) enter(name string, number, loops int, a *audience) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.channels[name]
+	if c == nil {
+		name = strings.Clone(name)
+		c = &channel{name: name, audiences: make([]atomic.Pointer[audience], loops)}
+		d.channels[name] = c
+	}
+	a.channel = c
+	c.audiences[number].Store(a)
+}
+
+// leave undoes enter.
+func (d *directory) leave(c *channel, number int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.audiences[number].Store(nil)
+	for i := range c.audiences {
+		if c.audiences[i].Load() != nil {
+			return
+		}
+	}
+	delete(d.channels, c.name)
+}
+
+// audience is the part of a channel's subscribers that one loop serves. It
+// holds one reference on the bus, however many its members are. The loop alone
+// touches it.
+type audience struct {
+	channel   *channel
+	index     uint32 // in loop.audiences
+	confirmed bool
+	members   []member
+	requests  []*request // that wait for Redis to confirm the channel
+	batch     *batch     // publications of this turn, nil between turns
+}
+
+// member is one subscribed connection: its record, and which of its
+// subscriptions this is.
+type member struct {
+	record uint32
+	slot   uint32
+}
+
+// request is a connection's wish for one or more channels, waiting for Redis.
+type request struct {
+	connection handle
+	audiences  []*audience
+	missing    int // audiences that are not confirmed yet
+	err        error
+	confirmed  func(error)
+	then       []func() // what was asked for in the meantime
+}
+
+// audienceOf returns the loop's audience of the channel, nil if it has none.
+func (l *loop) audienceOf(name string) *audience {
+	if c := l.engine.directory.find(name); c != nil {
+		return c.audiences[l.number].Load()
+	}
+	return nil
+}
+
+// subscriptions calls visit with the slot and place of each of the connection's
+// subscriptions until it returns false.
+func (l *loop) subscriptions(r *record, visit func(slot uint32, s *subscription) bool) {
+	if r.first.audience != none && !visit(0, &r.first) || r.more == none {
+		return
+	}
+	more := *l.more.items[r.more]
+	for i := range more {
+		if !visit(uint32(i+1), &more[i]) {
+			return
+		}
+	}
+}
+
+// subscription returns the one in a slot.
+func (l *loop) subscription(r *record, slot uint32) *subscription {
+	if slot == 0 {
+		return &r.first
+	}
+	return &(*l.more.items[r.more])[slot-1]
+}
+
+// slotOf returns where the connection's subscription to a is.
+func (l *loop) slotOf(r *record, a *audience) (slot uint32, has bool) {
+	l.subscriptions(r, func(at uint32, s *subscription) bool {
+		slot, has = at, s.audience == a.index
+		return !has
+	})
+	return slot, has
+}
+
+// count returns how many subscriptions the connection has.
+func (l *loop) count(r *record) int {
+	n := 0
+	if r.first.audience != none {
+		n++
+	}
+	if r.more != none {
+		n += len(*l.more.items[r.more])
+	}
+	return n
+}
+
+// note gives the connection a subscription that is not confirmed.
+func (l *loop) note(r *record, a *audience) {
+	s := subscription{audience: a.index, position: none}
+	if r.first.audience == none {
+		r.first = s
+		return
+	}
+	if r.more == none {
+		r.more = l.more.add(new([]subscription))
+	}
+	more := l.more.items[r.more]
+	*more = append(*more, s)
+}
+
+// join makes the noted subscription a confirmed one.
+func (l *loop) join(index uint32, r *record, a *audience) {
+	slot, has := l.slotOf(r, a)
+	if !has {
+		return
+	}
+	l.subscription(r, slot).position = uint32(len(a.members))
+	a.members = append(a.members, member{record: index, slot: slot})
+	a.channel.wants[r.protocol].Add(1)
+	l.engine.Stats.Subscriptions.Add(1)
+}
+
+// drop ends the subscription in a slot, confirmed or not, in time that does not
+// depend on how many there are.
+func (l *loop) drop(r *record, slot uint32) {
+	s := *l.subscription(r, slot)
+	a := l.audiences.items[s.audience]
+	if s.position != none {
+		last := len(a.members) - 1
+		moved := a.members[last]
+		a.members[s.position] = moved
+		a.members = a.members[:last]
+		l.subscription(l.slab.at(moved.record), moved.slot).position = s.position
+		a.channel.wants[r.protocol].Add(-1)
+		l.engine.Stats.Subscriptions.Add(-1)
+	}
+	l.forget(r, slot)
+	l.settle(a)
+}
+
+// forget takes the subscription out of the connection's own list; the last one
+// takes its slot.
+func (l *loop) forget(r *record, slot uint32) {
+	if r.more == none {
+		r.first.audience = none
+		return
+	}
+	more := l.more.items[r.more]
+	last := len(*more)
+	moved := (*more)[last-1]
+	*l.subscription(r, slot) = moved
+	if moved.position != none && uint32(last) != slot {
+		l.audiences.items[moved.audience].members[moved.position].slot = slot
+	}
+	*more = (*more)[:last-1]
+	if last == 1 {
+		l.more.remove(r.more)
+		r.more = none
+	}
+}
+
+// settle gives the audience up once nobody needs it.
+func (l *loop) settle(a *audience) {
+	if len(a.members) > 0 || len(a.requests) > 0 || !a.confirmed || a.index == none {
+		return
+	}
+	l.engine.directory.leave(a.channel, l.number)
+	l.audiences.remove(a.index)
+	a.index = none
+	l.engine.Bus.Unsubscribe(a.channel.name)
+}

@@ -1,0 +1,20 @@
+// Package optimized is the engine of event loops: the design of Sergey
+// Kamardin's article "A Million WebSockets and Go", carried to today's limit.
+//
+// A loop owns its connections alone. Each is a small record without pointers in
+// a slab; nothing else is held for one that is idle. What is unfinished, a
+// message half received or frames half sent, hangs in a side table for as long
+// as it lasts. Other goroutines reach a loop through its inbox only.
+//
+//	accept.go      new sockets
+//	upgrade.go     the handshake, in memory, by gobwas/ws
+//	handover.go    requests that are no upgrade, to net/http
+//	parser.go      frames and messages, from any cut of the bytes
+//	input.go       what a readable connection leads to
+//	peer.go        the connection as its session sees it
+//	audience.go    who is subscribed to what
+//	fanout.go      publications to connections
+//	outbox.go      what the kernel does not take yet
+//	wheel.go       deadlines
+//	end.go         how connections close
+package optimized

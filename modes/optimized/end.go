@@ -1,0 +1,241 @@
+//go:build linux
+
+package optimized
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// hurtBy notes that the connection has to end, without a close frame. It ends
+// before the loop goes on to the next connection or turn, not here, where lists
+// that it is in may be being walked.
+func (l *loop) hurtBy(index uint32, r *record, reason string) {
+	if !r.hurt {
+		r.hurt = true
+		l.hurt = append(l.hurt, hurt{index, reason})
+	}
+}
+
+// finish ends the connections that were hurt.
+func (l *loop) finish() {
+	for i := 0; i < len(l.hurt); i++ {
+		l.close(l.hurt[i].index, l.hurt[i].reason)
+	}
+	l.hurt = l.hurt[:0]
+}
+
+// close ends a connection, whatever its state, and gives back all it had.
+func (l *loop) close(index uint32, reason string) {
+	r := l.slab.at(index)
+	if r.state == handshake || r.state == waiting {
+		l.engine.Stats.Refused.WithLabelValues(reason).Inc()
+	} else if r.state == open {
+		l.ended(r, reason)
+	}
+	l.detach(index, r)
+	_ = unix.Close(int(r.fd))
+	l.slab.put(index)
+}
+
+// ended counts an upgraded connection that ends or begins to: it has no
+// subscriptions any more, and nothing is due to it but a close frame.
+func (l *loop) ended(r *record, reason string) {
+	l.leaveAll(r)
+	l.engine.Stats.Connections[r.protocol].Add(-1)
+	l.engine.Stats.Disconnected.WithLabelValues(reason).Inc()
+	if l.engine.Log.Enabled(context.Background(), slog.LevelDebug) {
+		l.engine.Log.Debug("connection ended", "loop", l.number, "fd", r.fd, "protocol", r.protocol.String(), "reason", reason)
+	}
+}
+
+// leaveAll ends all the connection's subscriptions.
+func (l *loop) leaveAll(r *record) {
+	for r.first.audience != none {
+		l.drop(r, 0)
+	}
+}
+
+// detach takes the record out of everything but the slab; its descriptor stays
+// open.
+func (l *loop) detach(index uint32, r *record) {
+	l.wheel.disarm(index)
+	l.leaveAll(r)
+	if r.in != none {
+		l.discardInput(r)
+	}
+	if r.out != none {
+		o := l.outboxes.remove(r.out)
+		r.out = none
+		l.engine.Stats.Queued.Add(-int64(o.bytes))
+		dropped := 0
+		for _, buffer := range o.buffers {
+			dropped += countFrames(buffer)
+		}
+		l.engine.Stats.Dropped.WithLabelValues(modes.ReasonConnectionEnded).Add(float64(dropped))
+	}
+}
+
+// disconnect sends a close frame and waits for the client's; the connection is
+// out of all audiences at once.
+func (l *loop) disconnect(index uint32, r *record, d wire.Disconnect) {
+	if r.hurt || r.state == closing {
+		return
+	}
+	if r.state != open {
+		l.hurtBy(index, r, d.Reason)
+		return
+	}
+	l.ended(r, label(d))
+	l.shut(index, r, wire.CloseFrame(d))
+}
+
+// label is what a disconnect is counted as.
+func label(d wire.Disconnect) string {
+	if d.Code == wire.DisconnectNormal.Code {
+		return modes.ReasonClientClosed
+	}
+	return d.Reason
+}
+
+// shut sends the close frame, after what is queued, and gives the client
+// CloseWait to answer it.
+func (l *loop) shut(index uint32, r *record, frame wire.Frame) {
+	// Replies that came before must go before.
+	l.flush(index, r)
+	r.state = closing
+	l.wheel.arm(index, modes.CloseWait)
+	l.write(index, r, frame, true)
+	if r.out == none && !r.hurt {
+		l.sentAll(index, r)
+	}
+}
+
+// sentAll goes on with a connection whose close frame has gone out. Where the
+// client's has come, or will not be understood, our side of the stream is done:
+// the client sees the end behind the close frame, and a reset cannot overtake
+// it, as it would if the socket were closed with unread bytes.
+func (l *loop) sentAll(index uint32, r *record) {
+	switch {
+	case r.answered:
+		l.hurtBy(index, r, "")
+	case r.deaf:
+		_ = unix.Shutdown(int(r.fd), unix.SHUT_WR)
+	}
+}
+
+// fire acts on a connection whose deadline has come.
+func (l *loop) fire(index uint32) {
+	r := l.slab.at(index)
+	switch r.state {
+	case handshake:
+		l.refuse(index, r, modes.RefusedTimeout)
+	case open:
+		l.ping(index, r)
+	case closing:
+		l.hurtBy(index, r, "")
+	}
+}
+
+// ping asks an open connection whether it is there, or finds that it has not
+// answered.
+func (l *loop) ping(index uint32, r *record) {
+	limits := &l.engine.Limits
+	switch {
+	case r.protocol.Session() && !r.session.Connected():
+		l.disconnect(index, r, wire.DisconnectStale)
+	case limits.PingInterval == 0:
+	case r.session.AwaitingPong():
+		l.disconnect(index, r, wire.DisconnectNoPong)
+	case r.pinged:
+		r.pinged = false
+		l.wheel.arm(index, max(limits.PingInterval-limits.PongTimeout, tick))
+	default:
+		r.pinged = true
+		r.session.Pinged()
+		l.wheel.arm(index, limits.PongTimeout)
+		frame := l.engine.pings[r.protocol]
+		l.engine.Stats.FramesOut.Add(1)
+		l.engine.Stats.BytesOut.Add(uint64(len(frame)))
+		l.write(index, r, frame, true)
+	}
+}
+
+// endReason is what an end of the stream without our doing is counted as.
+func endReason(r *record) string {
+	if r.state == handshake || r.state == waiting {
+		return modes.ReasonGone
+	}
+	return modes.ReasonNoClose
+}
+
+func resetReason(r *record) string {
+	if r.state == handshake || r.state == waiting {
+		return modes.ReasonGone
+	}
+	return modes.ReasonReset
+}
+
+// drain is the closing of all connections of a loop, spread over time.
+type drain struct {
+	next  time.Time
+	until time.Time
+	index uint32 // the first record that is not closed yet
+	left  int    // records up to the last one
+	done  func()
+}
+
+// drainTick is how often a drain closes some.
+const drainTick = 20 * time.Millisecond
+
+// drain stops accepting and begins to close the connections. done is called when
+// they are gone, or the loop ends.
+func (l *loop) drain(spread time.Duration, done func()) {
+	if l.draining != nil {
+		done()
+		return
+	}
+	l.closeListener()
+	l.draining = &drain{next: l.now, until: l.now.Add(spread), left: int(l.slab.top), done: done}
+	l.drainSome()
+}
+
+// drainSome closes the share of connections that is due by now.
+func (l *loop) drainSome() {
+	d := l.draining
+	if d == nil || l.now.Before(d.next) {
+		return
+	}
+	d.next = l.now.Add(drainTick)
+	turns := max(int(d.until.Sub(l.now)/drainTick), 0) + 1
+	for share := (d.left + turns - 1) / turns; share > 0 && d.left > 0; share-- {
+		if r := l.slab.at(d.index); r.state == open {
+			l.disconnect(d.index, r, wire.DisconnectShutdown)
+		} else if r.state == handshake || r.state == waiting {
+			l.refuse(d.index, r, modes.RefusedDraining)
+		}
+		d.index++
+		d.left--
+	}
+	l.finish()
+	if l.slab.live == 0 {
+		l.draining.done()
+		l.draining = nil
+	}
+}
+
+// disconnectClient closes a connection on request of the server API.
+func (l *loop) disconnectClient(h handle, d wire.Disconnect) bool {
+	r := l.slab.find(h)
+	if r == nil || r.state != open {
+		return false
+	}
+	l.disconnect(h.index, r, d)
+	return true
+}

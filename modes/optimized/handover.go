@@ -1,0 +1,179 @@
+//go:build linux
+
+package optimized
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// plainListener is the net.Listener from which net/http takes the connections
+// that the loops hand over.
+type plainListener struct {
+	address net.Addr
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func newPlainListener(address net.Addr) *plainListener {
+	return &plainListener{address: address, conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (p *plainListener) Addr() net.Addr { return p.address }
+
+func (p *plainListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *plainListener) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+// offer gives conn to net/http, or closes it if that has ended.
+func (p *plainListener) offer(conn net.Conn) {
+	select {
+	case p.conns <- conn:
+	case <-p.closed:
+		_ = conn.Close()
+	}
+}
+
+// plainConn is a connection of which some bytes were read before.
+type plainConn struct {
+	*net.TCPConn
+	read []byte
+}
+
+func (c *plainConn) Read(p []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		c.read = c.read[n:]
+		return n, nil
+	}
+	return c.TCPConn.Read(p)
+}
+
+// handOver gives a connection whose request is not for the loops to net/http,
+// together with what was read of it.
+func (l *loop) handOver(index uint32, r *record, received []byte) {
+	e, fd, received := l.engine, int(r.fd), bytes.Clone(received)
+	// The socket lives on under another descriptor: closing this one would not
+	// take it out of the epoll instance.
+	if err := l.poller.Remove(fd); err != nil {
+		l.hurtBy(index, r, modes.ReasonGone)
+		return
+	}
+	l.detach(index, r)
+	l.slab.put(index)
+	err := e.pool.Schedule(func(err error) {
+		if err == nil {
+			var conn net.Conn
+			if conn, err = plainConnOf(fd, received); err == nil {
+				e.plain.offer(conn)
+				return
+			}
+			e.Log.Debug("hand over to net/http failed", "error", err)
+		}
+		_ = unix.Close(fd)
+	})
+	if err != nil {
+		e.Door.Refuse(modes.RefusedBusy)
+		// All that can be done for it; it is closed either way.
+		_, _ = unix.Write(fd, refusalResponse(modes.RefusedBusy))
+		_ = unix.Close(fd)
+	}
+}
+
+// plainConnOf makes fd a net.Conn. On error fd is still the caller's.
+func plainConnOf(fd int, received []byte) (net.Conn, error) {
+	duplicate, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("optimized: duplicate a descriptor: %w", err)
+	}
+	file := os.NewFile(uintptr(duplicate), "tcp")
+	conn, err := net.FileConn(file)
+	err = errors.Join(err, file.Close())
+	if err != nil {
+		return nil, fmt.Errorf("optimized: make a net.Conn: %w", err)
+	}
+	_ = unix.Close(fd)
+	return &plainConn{conn.(*net.TCPConn), received}, nil
+}
+
+// plainHandler answers requests that were handed over. One for a WebSocket
+// endpoint came as a later request of a connection that had begun with another,
+// as a proxy that reuses its connections sends it: it goes back to a loop.
+func (e *Engine) plainHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if _, ok := e.Door.Endpoint(request.URL.Path); !ok {
+			e.Handler.ServeHTTP(w, request)
+			return
+		}
+		if request.Method != http.MethodGet || request.ProtoMajor != 1 || request.ProtoMinor < 1 ||
+			!strings.EqualFold(request.Header.Get("Upgrade"), "websocket") {
+			e.Door.UpgradeRequired(w, request)
+			return
+		}
+		if err := e.takeBack(w, request); err != nil {
+			e.Log.Debug("take a connection back from net/http failed", "error", err)
+			http.Error(w, "upgrade failed", http.StatusInternalServerError)
+		}
+	})
+}
+
+// takeBack makes the connection of a request one of a loop's.
+func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request) error {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return fmt.Errorf("optimized: hijack: %w", err)
+	}
+	defer conn.Close()
+	plain, ok := conn.(*plainConn)
+	if !ok {
+		return nil
+	}
+	var again bytes.Buffer
+	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\n", request.URL.RequestURI(), request.Host)
+	// Writing to a bytes.Buffer does not fail.
+	_ = request.Header.Write(&again)
+	again.WriteString("\r\n")
+	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	again.Write(ahead)
+	again.Write(plain.read)
+
+	raw, err := plain.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	fd := -1
+	err = raw.Control(func(original uintptr) {
+		if duplicate, err := unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			fd = duplicate
+		}
+	})
+	if err != nil || fd < 0 {
+		return nil
+	}
+	l := e.loops[fd%len(e.loops)]
+	if !l.inbox.post(func() { l.adopt(fd, again.Bytes()) }) {
+		_ = unix.Close(fd)
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+//go:build linux
+
+package optimized
+
+import (
+	"sync"
+
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// frames are one publication's frames by protocol; nil where nobody wants one.
+type frames [wire.Raw + 1]wire.Frame
+
+// publication is what the bus delivered, on its way to one loop.
+type publication struct {
+	audience *audience
+	frames   frames
+}
+
+// inbox is how other goroutines reach a loop. It is not bounded by itself: the
+// publications are those of one turn of the loop, and tasks come from workers
+// and the bus.
+type inbox struct {
+	wake chan struct{} // has a value when there is something new
+
+	mu           sync.Mutex // guards what follows
+	publications []publication
+	tasks        []func()
+	closed       bool
+}
+
+// publish adds a publication; it is dropped once the loop has ended.
+func (b *inbox) publish(a *audience, f frames) {
+	b.mu.Lock()
+	first := len(b.publications) == 0 && len(b.tasks) == 0
+	if !b.closed {
+		b.publications = append(b.publications, publication{a, f})
+	}
+	b.mu.Unlock()
+	if first {
+		b.ring()
+	}
+}
+
+// post adds a task for the loop to run. False: the loop has ended, the task will
+// not run.
+func (b *inbox) post(task func()) bool {
+	b.mu.Lock()
+	first := len(b.publications) == 0 && len(b.tasks) == 0
+	open := !b.closed
+	if open {
+		b.tasks = append(b.tasks, task)
+	}
+	b.mu.Unlock()
+	if first {
+		b.ring()
+	}
+	return open
+}
+
+func (b *inbox) ring() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is in the inbox and leaves it the given slices, emptied, to
+// fill next.
+func (b *inbox) take(publications []publication, tasks []func()) ([]publication, []func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	takenPublications, takenTasks := b.publications, b.tasks
+	b.publications, b.tasks = publications[:0], tasks[:0]
+	return takenPublications, takenTasks
+}
+
+// close refuses what comes from now on and returns the tasks that came before.
+func (b *inbox) close() []func() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	tasks := b.tasks
+	b.publications, b.tasks = nil, nil
+	return tasks
+}

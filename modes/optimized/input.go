@@ -1,0 +1,260 @@
+//go:build linux
+
+package optimized
+
+import (
+	"math"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+const (
+	// never is the due time of input that somebody else watches.
+	never = math.MaxInt64
+	// spareParsers is how many parsers a loop keeps for reuse, and sparePayload
+	// the largest message buffer it keeps with one.
+	spareParsers = 64
+	sparePayload = 16 << 10
+)
+
+// input is what a connection has begun to send. It exists only while something
+// is unfinished.
+type input struct {
+	connection handle
+	due        int64   // when it has to be finished, Unix nanoseconds
+	bytes      []byte  // of a request, or sent ahead of the 101
+	parser     *parser // of an upgraded connection
+}
+
+// input acts on bytes that a connection has sent. They belong to the loop.
+func (l *loop) input(index uint32, r *record, data []byte) {
+	switch {
+	case r.deaf:
+	case r.state == handshake:
+		l.request(index, r, data)
+	case r.state == waiting:
+		l.stash(index, r, data)
+	default:
+		l.messages(index, r, data)
+	}
+}
+
+// messages acts on the frames in data.
+func (l *loop) messages(index uint32, r *record, data []byte) {
+	p := l.parser
+	if r.in != none {
+		p = l.inputs.items[r.in].parser
+	}
+	wasConnected := r.session.Connected()
+	completed := false
+	for {
+		var f found
+		f, data = p.next(data)
+		if f.event == nothing {
+			break
+		}
+		completed = true
+		l.act(index, r, &f)
+		if r.hurt || r.deaf || r.state == closing && r.answered {
+			p.reset()
+			break
+		}
+	}
+	if !wasConnected && r.session.Connected() && r.state == open {
+		l.wheel.arm(index, l.engine.Limits.PingInterval)
+	}
+	switch {
+	case !p.unfinished():
+		l.discardInput(r)
+	case r.in == none:
+		r.in = l.inputs.add(&input{connection: handle{index, r.generation}, due: l.finishBy(), parser: p})
+		l.parser = l.newParser()
+	case completed:
+		l.inputs.items[r.in].due = l.finishBy()
+	}
+}
+
+// finishBy is when a message that begins now has to be complete.
+func (l *loop) finishBy() int64 {
+	return l.now.Add(l.engine.Limits.HandshakeTimeout).UnixNano()
+}
+
+// act acts on one thing that the parser found.
+func (l *loop) act(index uint32, r *record, f *found) {
+	switch {
+	case f.event == violation:
+		if r.state == closing {
+			l.hurtBy(index, r, "")
+			return
+		}
+		r.deaf = true
+		l.ended(r, f.end.Reason)
+		l.shut(index, r, wire.CloseFrame(f.end))
+	case f.op == ws.OpClose:
+		l.closed(index, r, f.payload)
+	case r.state != open:
+		// After our close frame only the client's counts.
+	case f.op == ws.OpPing:
+		l.reply = append(wire.AppendHeader(l.reply, ws.OpPong, len(f.payload)), f.payload...)
+	case f.op == ws.OpPong:
+		if !r.protocol.Session() {
+			r.session.Ponged()
+		}
+	default:
+		l.engine.Stats.MessagesIn.Add(1)
+		switch r.protocol {
+		case wire.Raw:
+			// Nothing is expected from a raw client.
+		case wire.Echo:
+			l.reply = append(wire.AppendHeader(l.reply, f.op, len(f.payload)), f.payload...)
+			l.countReply(len(f.payload))
+		default:
+			l.peer.at(index, r)
+			r.session.Handle(&l.engine.Rules, r.protocol, &l.peer, f.payload)
+		}
+	}
+}
+
+// closed acts on the client's close frame.
+func (l *loop) closed(index uint32, r *record, body []byte) {
+	if r.state == closing {
+		r.answered = true
+		if r.out == none {
+			l.hurtBy(index, r, "")
+		}
+		return
+	}
+	reply, d := wire.CloseReply(body)
+	r.answered = true
+	l.ended(r, label(d))
+	l.shut(index, r, reply)
+}
+
+// countReply counts one frame sent in answer to one received.
+func (l *loop) countReply(bytes int) {
+	l.engine.Stats.FramesOut.Add(1)
+	l.engine.Stats.BytesOut.Add(uint64(bytes))
+}
+
+func (l *loop) newParser() *parser {
+	if n := len(l.parsers); n > 0 {
+		p := l.parsers[n-1]
+		l.parsers = l.parsers[:n-1]
+		return p
+	}
+	return &parser{limit: l.engine.Limits.MaxMessageSize}
+}
+
+// discardInput gives up what is unfinished, if anything is.
+func (l *loop) discardInput(r *record) {
+	if r.in == none {
+		return
+	}
+	in := l.inputs.remove(r.in)
+	r.in = none
+	if in.parser == nil || len(l.parsers) == spareParsers {
+		return
+	}
+	in.parser.reset()
+	l.parsers = append(l.parsers, in.parser)
+}
+
+// reset makes the parser one that has seen nothing.
+func (p *parser) reset() {
+	message := p.message[:0]
+	if cap(message) > sparePayload {
+		message = nil
+	}
+	*p = parser{limit: p.limit, deflate: p.deflate, message: message}
+}
+
+// sweepInputs ends the connections that take too long to finish what they
+// began.
+func (l *loop) sweepInputs() {
+	if len(l.inputs.items) == len(l.inputs.unused) {
+		return
+	}
+	now := l.now.UnixNano()
+	for _, in := range l.inputs.items {
+		if in == nil || in.parser == nil || in.due > now {
+			continue
+		}
+		if r := l.slab.find(in.connection); r != nil && r.state == open {
+			l.disconnect(in.connection.index, r, wire.DisconnectSlow)
+		}
+	}
+	l.finish()
+}
+
+// gap is the ending of one audience's subscriptions after the Redis link broke.
+type gap struct {
+	audience *audience
+	members  []handle
+	frames   frames
+}
+
+// gaps ends subscriptions a few at a time.
+type gaps struct {
+	queue []gap
+	next  time.Time
+}
+
+// gapTick is how often some subscriptions are ended.
+const gapTick = 20 * time.Millisecond
+
+func (g *gaps) pending() bool { return len(g.queue) > 0 }
+
+// gap notes whom to tell that messages of a's channel may have been missed.
+// Those who subscribe from now on have missed nothing.
+func (l *loop) gap(a *audience) {
+	g := gap{audience: a}
+	for _, m := range a.members {
+		if r := l.slab.at(m.record); r.protocol.Session() {
+			g.members = append(g.members, handle{m.record, r.generation})
+		}
+	}
+	if len(g.members) == 0 {
+		return
+	}
+	for p := range g.frames {
+		g.frames[p] = wire.UnsubscribeFrame(wire.Protocol(p), a.channel.name, wire.UnsubscribeInsufficient)
+	}
+	l.gaps.queue = append(l.gaps.queue, g)
+}
+
+// endGaps ends as many subscriptions as are due.
+func (l *loop) endGaps() {
+	if !l.gaps.pending() || l.now.Before(l.gaps.next) {
+		return
+	}
+	l.gaps.next = l.now.Add(gapTick)
+	budget := max(1, l.engine.Limits.GapRate*int(gapTick)/int(time.Second)/len(l.engine.loops))
+	for ; budget > 0 && l.gaps.pending(); budget-- {
+		g := &l.gaps.queue[0]
+		last := len(g.members) - 1
+		l.tellGap(g, g.members[last])
+		if g.members = g.members[:last]; last == 0 {
+			*g = gap{}
+			l.gaps.queue = l.gaps.queue[1:]
+		}
+	}
+	l.finish()
+}
+
+func (l *loop) tellGap(g *gap, h handle) {
+	r := l.slab.find(h)
+	if r == nil || r.state != open || r.hurt {
+		return
+	}
+	slot, has := l.slotOf(r, g.audience)
+	if !has || l.subscription(r, slot).position == none {
+		return
+	}
+	l.drop(r, slot)
+	l.write(h.index, r, g.frames[r.protocol], true)
+	l.countReply(len(g.frames[r.protocol]))
+	l.engine.Stats.Gaps.Add(1)
+}

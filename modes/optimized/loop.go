@@ -1,0 +1,254 @@
+//go:build linux
+
+package optimized
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+const (
+	// readBuffer is the size of the loop's own buffer, and the most that one
+	// connection is read in one turn.
+	readBuffer = 64 << 10
+	// sweepInterval is how often unfinished input is looked through.
+	sweepInterval = time.Second
+)
+
+// listenerToken marks the listening socket's events.
+var listenerToken = netpoll.Token{Index: none}
+
+// loop is one event loop. Its goroutine alone touches everything but the inbox,
+// audiences' wants, and what does not change after newLoop.
+type loop struct {
+	engine  *Engine
+	number  int
+	poller  *netpoll.Poller
+	inbox   inbox
+	stopped chan struct{} // closed when run has ended
+
+	now       time.Time // of this turn
+	slab      slab
+	wheel     *wheel
+	inputs    table[input]
+	outboxes  table[outbox]
+	audiences table[audience]
+	more      table[[]subscription]
+	hurt      []hurt // connections that end before the loop goes on
+
+	// reading
+	buffer     []byte
+	parser     *parser   // for bytes that belong to no unfinished input
+	parsers    []*parser // spare
+	lastSweep  time.Time
+	reply      []byte // what the connection at hand is to be sent
+	peer       peer
+	handshaker *handshaker
+
+	// accepting
+	listener int // -1: closed
+	paused   bool
+	resume   time.Time // when to go on, if paused
+
+	// delivering
+	publications []publication // the inbox's other half
+	tasks        []func()
+	batches      []*batch // spare
+	due          []*audience
+	joined       [][]byte // spare buffers for joined frames
+	kept         bool     // an outbox refers to a shared buffer of this batch
+	gaps         gaps
+	draining     *drain
+}
+
+// hurt is a connection that has to end, and why.
+type hurt struct {
+	index  uint32
+	reason string
+}
+
+func newLoop(e *Engine, number, listener int) (*loop, error) {
+	poller, err := netpoll.New()
+	if err != nil {
+		return nil, fmt.Errorf("optimized: %w", err)
+	}
+	l := &loop{
+		engine: e, number: number, poller: poller, listener: listener,
+		stopped: make(chan struct{}),
+		buffer:  make([]byte, readBuffer),
+		now:     time.Now(),
+	}
+	l.inbox.wake = make(chan struct{}, 1)
+	l.wheel = newWheel(&l.slab, l.now)
+	l.lastSweep = l.now
+	l.parser = l.newParser()
+	l.peer.loop = l
+	l.handshaker = newHandshaker(e)
+	if err := poller.Add(listener, listenerToken, netpoll.Read); err != nil {
+		return nil, errors.Join(fmt.Errorf("optimized: watch the listener: %w", err), poller.Close())
+	}
+	return l, nil
+}
+
+// release closes what newLoop opened. The loop is not running.
+func (l *loop) release() error {
+	l.closeListener()
+	return l.poller.Close()
+}
+
+// run turns the loop until stop is closed. It returns with all connections
+// closed.
+func (l *loop) run(stop <-chan struct{}) error {
+	defer l.end()
+	idle := time.NewTimer(0)
+	defer idle.Stop()
+	for {
+		events, err := l.poller.Poll()
+		if err != nil {
+			return err
+		}
+		l.now = time.Now()
+		for i := range events {
+			l.handle(&events[i])
+		}
+		worked := l.empty() || len(events) > 0
+		l.wheel.turn(l.now, l.fire)
+		l.periodic()
+		l.finish()
+		if worked {
+			// There may be more, but a flood of events must not keep the loop
+			// from seeing that it has to stop.
+			select {
+			case <-stop:
+				return nil
+			default:
+			}
+			continue
+		}
+		var due <-chan time.Time
+		if at, ok := l.deadline(); ok {
+			idle.Reset(time.Until(at))
+			due = idle.C
+		}
+		select {
+		case <-stop:
+			return nil
+		case <-l.poller.Readable():
+		case <-l.inbox.wake:
+		case <-due:
+		}
+	}
+}
+
+// end closes every connection and tells those who wait for the loop.
+func (l *loop) end() {
+	for _, task := range l.inbox.close() {
+		task()
+	}
+	for index := range l.slab.top {
+		if l.slab.at(index).state != free {
+			l.close(index, wire.DisconnectConnectionClosed.Reason)
+		}
+	}
+	if l.draining != nil {
+		l.draining.done()
+	}
+	close(l.stopped)
+}
+
+// empty takes what others have put into the inbox: publications first, for a
+// task may add a subscriber to whom they are not due. False: there was nothing.
+func (l *loop) empty() bool {
+	l.publications, l.tasks = l.inbox.take(l.publications, l.tasks)
+	if len(l.publications) == 0 && len(l.tasks) == 0 {
+		return false
+	}
+	l.fanOut(l.publications)
+	clear(l.publications)
+	for i, task := range l.tasks {
+		task()
+		l.tasks[i] = nil
+		l.finish()
+	}
+	return true
+}
+
+// handle acts on one event.
+func (l *loop) handle(event *netpoll.Event) {
+	if event.Token == listenerToken {
+		l.accept()
+		return
+	}
+	index := event.Token.Index
+	// The event may be older than the connection that has the place now.
+	r := l.slab.find(handle{index, event.Token.Generation})
+	if r == nil {
+		return
+	}
+	if event.Writable && r.out != none {
+		l.flushOutbox(index, r)
+	}
+	if event.Readable && !r.hurt {
+		l.read(index, r)
+	}
+	l.finish()
+}
+
+// deadline returns when the loop has to turn even if nothing happens.
+func (l *loop) deadline() (time.Time, bool) {
+	at, ok := l.wheel.next()
+	sooner := func(t time.Time) {
+		if !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	if len(l.inputs.items) > len(l.inputs.unused) {
+		sooner(l.lastSweep.Add(sweepInterval))
+	}
+	if l.paused && l.listener >= 0 {
+		sooner(l.resume)
+	}
+	if l.gaps.pending() {
+		sooner(l.gaps.next)
+	}
+	if l.draining != nil {
+		sooner(l.draining.next)
+	}
+	return at, ok
+}
+
+// periodic does what is due by the clock, other than the wheel.
+func (l *loop) periodic() {
+	if l.paused && !l.now.Before(l.resume) {
+		l.acceptAgain()
+	}
+	if l.now.Sub(l.lastSweep) >= sweepInterval {
+		l.lastSweep = l.now
+		l.sweepInputs()
+	}
+	l.endGaps()
+	l.drainSome()
+}
+
+// read takes what one connection has sent, at most a buffer of it: the event
+// comes again if there is more, after everybody else has had a turn.
+func (l *loop) read(index uint32, r *record) {
+	n, err := unix.Read(int(r.fd), l.buffer)
+	switch {
+	case n > 0:
+		l.engine.Stats.BytesIn.Add(uint64(n))
+		l.input(index, r, l.buffer[:n])
+		l.flush(index, r)
+	case err == nil:
+		l.hurtBy(index, r, endReason(r))
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+	default:
+		l.hurtBy(index, r, resetReason(r))
+	}
+}

@@ -1,0 +1,149 @@
+package netpoll
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Interest is the readiness that a descriptor is watched for.
+type Interest uint32
+
+// A closed or failed descriptor is reported whatever the interest.
+const (
+	Read  Interest = unix.EPOLLIN
+	Write Interest = unix.EPOLLOUT
+)
+
+// Token tells the caller whose event it is.
+type Token struct {
+	Index      uint32
+	Generation uint32
+}
+
+// Event is one readiness. Readable and Writable are both set when the peer is
+// gone, so that the next read or write finds out why.
+type Event struct {
+	Token    Token
+	Readable bool
+	Writable bool
+}
+
+// batch is how many events one Poll takes; more wait in the kernel's list, in
+// order, for the next.
+const batch = 512
+
+// Poller is one epoll instance. Add, Modify and Remove may be called
+// concurrently; Poll belongs to one goroutine.
+//
+// The instance is itself watched by the Go runtime's poller, and a goroutine of
+// the Poller turns its readiness into a value on Readable. So the owner waits in
+// a select like any goroutine, no thread is blocked in a system call whose P the
+// scheduler must take back (golang/go#76290), and waking the owner from another
+// goroutine is a channel send and no write(2) to an eventfd.
+type Poller struct {
+	fd       int
+	file     *os.File // owns fd, and keeps it in the runtime's poller
+	readable chan struct{}
+	stopped  chan struct{}
+
+	raw    [batch]unix.EpollEvent
+	events [batch]Event
+}
+
+// New returns a Poller. Close releases it.
+func New() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("netpoll: epoll_create1: %w", err)
+	}
+	// os.NewFile puts only non-blocking descriptors into the runtime's poller.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("netpoll: set non-blocking: %w", err)
+	}
+	p := &Poller{
+		fd:       fd,
+		file:     os.NewFile(uintptr(fd), "epoll"),
+		readable: make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+	}
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		_ = p.file.Close()
+		return nil, fmt.Errorf("netpoll: watch the epoll instance: %w", err)
+	}
+	go func() {
+		defer close(p.stopped)
+		// The function is called once at the start and then after every edge;
+		// false waits for the next one. Read ends when the file is closed.
+		_ = conn.Read(func(uintptr) bool {
+			select {
+			case p.readable <- struct{}{}:
+			default:
+			}
+			return false
+		})
+	}()
+	return p, nil
+}
+
+// Close releases the epoll instance and waits for the Poller's goroutine. The
+// watched descriptors stay open.
+func (p *Poller) Close() error {
+	err := p.file.Close()
+	<-p.stopped
+	return err
+}
+
+// Readable gets a value when there are events to Poll. An edge is reported
+// once: poll until nothing comes before waiting again.
+func (p *Poller) Readable() <-chan struct{} { return p.readable }
+
+// Poll returns what is ready now, without waiting. The slice is valid until the
+// next Poll.
+func (p *Poller) Poll() ([]Event, error) {
+	n, err := unix.EpollWait(p.fd, p.raw[:], 0)
+	if err != nil {
+		if errors.Is(err, unix.EINTR) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("netpoll: epoll_wait: %w", err)
+	}
+	for i := range n {
+		raw := &p.raw[i]
+		gone := raw.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0
+		p.events[i] = Event{
+			Token:    Token{uint32(raw.Fd), uint32(raw.Pad)},
+			Readable: gone || raw.Events&unix.EPOLLIN != 0,
+			Writable: gone || raw.Events&unix.EPOLLOUT != 0,
+		}
+	}
+	return p.events[:n], nil
+}
+
+// Add starts to watch fd.
+func (p *Poller) Add(fd int, t Token, i Interest) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, t, i)
+}
+
+// Modify changes what fd is watched for.
+func (p *Poller) Modify(fd int, t Token, i Interest) error {
+	return p.control(unix.EPOLL_CTL_MOD, fd, t, i)
+}
+
+// Remove stops watching fd. Closing the last descriptor of a socket does the
+// same.
+func (p *Poller) Remove(fd int) error {
+	return p.control(unix.EPOLL_CTL_DEL, fd, Token{}, 0)
+}
+
+func (p *Poller) control(op, fd int, t Token, i Interest) error {
+	event := unix.EpollEvent{Events: uint32(i), Fd: int32(t.Index), Pad: int32(t.Generation)}
+	if err := unix.EpollCtl(p.fd, op, fd, &event); err != nil {
+		return fmt.Errorf("netpoll: epoll_ctl: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+//go:build linux
+
+package optimized
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// vectors is the most buffers that leave in one writev.
+const vectors = 64
+
+// outbox is what a connection's socket does not take yet: whole frames, one or
+// several in each buffer, by reference.
+type outbox struct {
+	buffers [][]byte
+	sent    int // bytes of the first buffer that are gone already
+	bytes   int // that are due
+}
+
+// write sends buffer, or what the socket does not take of it later. shared says
+// that nobody will write to buffer again; otherwise what is left is copied.
+func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
+	if r.hurt {
+		return
+	}
+	if r.out != none {
+		l.enqueue(index, r, buffer, 0, shared)
+		return
+	}
+	n, err := unix.Write(int(r.fd), buffer)
+	switch {
+	case n == len(buffer):
+	case err == nil:
+		l.enqueue(index, r, buffer, n, shared)
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		l.enqueue(index, r, buffer, 0, shared)
+	default:
+		l.hurtBy(index, r, writeReason(err))
+	}
+}
+
+// enqueue keeps the buffer, of which sent bytes are gone.
+func (l *loop) enqueue(index uint32, r *record, buffer []byte, sent int, shared bool) {
+	if r.out == none {
+		r.out = l.outboxes.add(new(outbox))
+		l.watchWrite(index, r, true)
+	}
+	o := l.outboxes.items[r.out]
+	due := len(buffer) - sent
+	if o.bytes+due > l.engine.Limits.MaxQueuedBytes && r.state != closing {
+		if len(o.buffers) == 0 {
+			// What has begun has to end with its frame.
+			o.buffers, o.sent, o.bytes = [][]byte{buffer}, sent, due
+			l.engine.Stats.Queued.Add(int64(due))
+			buffer = nil
+		}
+		l.cut(index, r, o, countFrames(buffer))
+		return
+	}
+	if shared {
+		l.kept = true
+	} else {
+		buffer = append([]byte(nil), buffer...)
+	}
+	if len(o.buffers) == 0 {
+		o.sent = sent
+	}
+	o.buffers = append(o.buffers, buffer)
+	o.bytes += due
+	l.engine.Stats.Queued.Add(int64(due))
+}
+
+// cut gives up on a slow client: what is queued is dropped but for the rest of
+// the frame that has begun, and the close frame follows that. dropped is how many
+// frames more are lost to it.
+func (l *loop) cut(index uint32, r *record, o *outbox, dropped int) {
+	first := o.buffers[0]
+	rest := first[:frameEnd(first, o.sent)]
+	dropped += countFrames(first[len(rest):])
+	for _, buffer := range o.buffers[1:] {
+		dropped += countFrames(buffer)
+	}
+	l.engine.Stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Add(float64(dropped))
+	l.engine.Stats.Queued.Add(int64(len(rest) - o.sent - o.bytes))
+	// A copy, so that one slow client does not keep a whole batch in memory.
+	o.buffers = [][]byte{append([]byte(nil), rest...)}
+	o.bytes = len(rest) - o.sent
+	if o.bytes == 0 {
+		o.buffers, o.sent = nil, 0
+	}
+	l.disconnect(index, r, wire.DisconnectSlow)
+}
+
+// flushOutbox writes what the socket takes now.
+func (l *loop) flushOutbox(index uint32, r *record) {
+	o := l.outboxes.items[r.out]
+	for len(o.buffers) > 0 {
+		n, err := l.writev(int(r.fd), o)
+		if n <= 0 {
+			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+				l.hurtBy(index, r, writeReason(err))
+			}
+			return
+		}
+		o.bytes -= n
+		l.engine.Stats.Queued.Add(-int64(n))
+		o.sent += n
+		for len(o.buffers) > 0 && o.sent >= len(o.buffers[0]) {
+			o.sent -= len(o.buffers[0])
+			o.buffers[0] = nil
+			o.buffers = o.buffers[1:]
+		}
+	}
+	l.outboxes.remove(r.out)
+	r.out = none
+	l.watchWrite(index, r, false)
+	if r.state == closing {
+		l.sentAll(index, r)
+	}
+}
+
+func (l *loop) writev(fd int, o *outbox) (int, error) {
+	if len(o.buffers) == 1 {
+		return unix.Write(fd, o.buffers[0][o.sent:])
+	}
+	var room [vectors][]byte
+	batch := append(room[:0], o.buffers[0][o.sent:])
+	for _, buffer := range o.buffers[1:min(vectors, len(o.buffers))] {
+		batch = append(batch, buffer)
+	}
+	return unix.Writev(fd, batch)
+}
+
+// watchWrite arms or disarms EPOLLOUT.
+func (l *loop) watchWrite(index uint32, r *record, on bool) {
+	if r.writing == on {
+		return
+	}
+	r.writing = on
+	interest := netpoll.Read
+	if on {
+		interest |= netpoll.Write
+	}
+	if err := l.poller.Modify(int(r.fd), l.token(index, r), interest); err != nil {
+		l.hurtBy(index, r, wire.DisconnectWriteError.Reason)
+	}
+}
+
+// flush sends what handling the connection has put into l.reply.
+func (l *loop) flush(index uint32, r *record) {
+	if len(l.reply) > 0 {
+		l.write(index, r, l.reply, false)
+		l.reply = l.reply[:0]
+	}
+}
+
+// frameLength returns the length of the frame that buffer begins with.
+func frameLength(buffer []byte) int {
+	switch buffer[1] & 0x7f {
+	case 126:
+		return 4 + int(binary.BigEndian.Uint16(buffer[2:]))
+	case 127:
+		return wire.MaxHeader + int(binary.BigEndian.Uint64(buffer[2:]))
+	}
+	return 2 + int(buffer[1]&0x7f)
+}
+
+// frameEnd returns where the frame ends that contains the byte before offset, in
+// a buffer of whole frames.
+func frameEnd(buffer []byte, offset int) int {
+	end := 0
+	for end < offset {
+		end += frameLength(buffer[end:])
+	}
+	return end
+}
+
+func countFrames(buffer []byte) (n int) {
+	for len(buffer) > 0 {
+		buffer = buffer[frameLength(buffer):]
+		n++
+	}
+	return n
+}
+
+func writeReason(err error) string {
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return modes.ReasonReset
+	}
+	return wire.DisconnectWriteError.Reason
+}

@@ -1,0 +1,214 @@
+//go:build linux
+
+package optimized
+
+import (
+	"context"
+	"strings"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// peer is the connection at hand, as its session sees it. A loop has one, set
+// before each call into a session; a session that is called back later is given
+// the same one, set again.
+type peer struct {
+	loop   *loop
+	index  uint32
+	record *record
+}
+
+var _ session.Peer = (*peer)(nil)
+
+func (p *peer) at(index uint32, r *record) { p.index, p.record = index, r }
+
+func (p *peer) handle() handle { return handle{p.index, p.record.generation} }
+
+func (p *peer) ClientID() string { return p.loop.engine.ids.seal(p.loop.number, p.handle()) }
+
+func (p *peer) Send(reply *protocol.Reply) {
+	l := p.loop
+	before := len(l.reply)
+	l.reply = wire.AppendReply(l.reply, p.record.protocol, reply)
+	l.countReply(len(l.reply) - before)
+}
+
+func (p *peer) Disconnect(d wire.Disconnect) { p.loop.disconnect(p.index, p.record, d) }
+
+func (p *peer) Subscriptions(channel string) (n int, has bool) {
+	if a := p.loop.audienceOf(channel); a != nil {
+		_, has = p.loop.slotOf(p.record, a)
+	}
+	return p.loop.count(p.record), has
+}
+
+func (p *peer) Subscribe(confirmed func(error), channels ...string) {
+	p.loop.ask(p.index, p.record, confirmed, channels...)
+}
+
+func (p *peer) Unsubscribe(channel string, left func()) {
+	l, r := p.loop, p.record
+	a := l.audienceOf(channel)
+	if a == nil {
+		left()
+		return
+	}
+	slot, has := l.slotOf(r, a)
+	switch {
+	case !has:
+		left()
+	case l.subscription(r, slot).position != none:
+		l.drop(r, slot)
+		left()
+	default:
+		channel = strings.Clone(channel)
+		for _, q := range a.requests {
+			if q.connection == p.handle() {
+				q.then = append(q.then, func() { p.Unsubscribe(channel, left) })
+				return
+			}
+		}
+	}
+}
+
+func (p *peer) Publish(channel string, data []byte, accepted func(error)) {
+	l, h := p.loop, p.handle()
+	l.engine.Bus.Publish(strings.Clone(channel), data, func(err error) {
+		l.inbox.post(func() { l.with(h, func() { accepted(err) }) })
+	})
+}
+
+// with runs f as if the connection had just sent something, if it is still
+// there.
+func (l *loop) with(h handle, f func()) {
+	r := l.slab.find(h)
+	if r == nil || r.state != open || r.hurt {
+		return
+	}
+	l.peer.at(h.index, r)
+	f()
+	l.flush(h.index, r)
+}
+
+// ask subscribes a connection to all channels or none. confirmed runs once Redis
+// has confirmed them, and in the same step the connection joins the audiences.
+func (l *loop) ask(index uint32, r *record, confirmed func(error), channels ...string) {
+	if len(channels) == 1 {
+		if a := l.audienceOf(channels[0]); a != nil && a.confirmed {
+			l.note(r, a)
+			confirmed(nil)
+			l.join(index, r, a)
+			return
+		}
+	}
+	q := &request{connection: handle{index, r.generation}, confirmed: confirmed}
+	for _, name := range channels {
+		a := l.audienceOf(name)
+		if a == nil {
+			a = l.newAudience(name)
+		}
+		l.note(r, a)
+		a.requests = append(a.requests, q)
+		q.audiences = append(q.audiences, a)
+		if !a.confirmed {
+			q.missing++
+		}
+	}
+	if q.missing == 0 {
+		l.complete(q)
+	}
+}
+
+// newAudience makes an audience and has a worker ask Redis for its channel.
+func (l *loop) newAudience(name string) *audience {
+	e, a := l.engine, new(audience)
+	a.index = l.audiences.add(a)
+	e.directory.enter(name, l.number, len(e.loops), a)
+	name = a.channel.name
+	err := e.pool.Schedule(func(err error) {
+		if err == nil {
+			ctx, cancel := context.WithTimeout(e.life, e.Limits.SubscribeTimeout)
+			err = e.Bus.Subscribe(ctx, name)
+			cancel()
+		}
+		if !l.inbox.post(func() { l.confirm(a, err) }) && err == nil {
+			e.Bus.Unsubscribe(name)
+		}
+	})
+	if err != nil {
+		// Not here: the caller is not done with the audience.
+		l.inbox.post(func() { l.confirm(a, err) })
+	}
+	return a
+}
+
+// confirm acts on Redis's answer to the wish for a's channel.
+func (l *loop) confirm(a *audience, err error) {
+	waiting := append([]*request(nil), a.requests...)
+	if err == nil {
+		a.confirmed = true
+		for _, q := range waiting {
+			if q.missing--; q.missing == 0 {
+				l.complete(q)
+			}
+		}
+		l.settle(a)
+		return
+	}
+	for _, q := range waiting {
+		q.err = err
+		l.complete(q)
+	}
+	l.engine.directory.leave(a.channel, l.number)
+	l.audiences.remove(a.index)
+	a.index = none
+}
+
+// complete ends a request: the connection joins the audiences, or is told why
+// not.
+func (l *loop) complete(q *request) {
+	for _, a := range q.audiences {
+		for i, other := range a.requests {
+			if other == q {
+				a.requests = append(a.requests[:i], a.requests[i+1:]...)
+				break
+			}
+		}
+		if len(a.requests) == 0 {
+			a.requests = nil
+		}
+	}
+	r, index := l.slab.find(q.connection), q.connection.index
+	if r != nil && !r.hurt && (r.state == open || r.state == waiting) {
+		wasWaiting := r.state == waiting
+		l.peer.at(index, r)
+		if q.err != nil {
+			for _, a := range q.audiences {
+				if slot, has := l.slotOf(r, a); has {
+					l.forget(r, slot)
+				}
+			}
+		}
+		q.confirmed(q.err)
+		if q.err == nil && !r.hurt {
+			for _, a := range q.audiences {
+				l.join(index, r, a)
+			}
+		}
+		for _, then := range q.then {
+			l.peer.at(index, r)
+			then()
+		}
+		l.flush(index, r)
+		if wasWaiting && r.state == open {
+			l.unstash(index, r)
+			l.flush(index, r)
+		}
+	}
+	for _, a := range q.audiences {
+		l.settle(a)
+	}
+}

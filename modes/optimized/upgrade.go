@@ -1,0 +1,267 @@
+//go:build linux
+
+package optimized
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// errPlain ends an upgrade whose request is for net/http.
+var errPlain = errors.New("optimized: no websocket endpoint")
+
+// blank ends a request's headers.
+var blank = []byte("\r\n\r\n")
+
+// handshaker runs gobwas/ws's Upgrader over a complete request in memory. Its
+// callbacks keep what they see in the handshaker, so that a handshake allocates
+// nothing; it belongs to one loop.
+type handshaker struct {
+	engine   *Engine
+	upgrader ws.Upgrader
+	request  bytes.Reader
+	response []byte // what the Upgrader answers
+
+	protocol wire.Protocol
+	query    []byte
+	host     []byte
+	origin   []byte
+}
+
+func newHandshaker(e *Engine) *handshaker {
+	h := &handshaker{engine: e}
+	h.upgrader = ws.Upgrader{
+		ReadBufferSize: modes.MaxRequestHeader,
+		OnRequest: func(uri []byte) error {
+			path, query, _ := bytes.Cut(uri, []byte{'?'})
+			protocol, ok := e.Door.Endpoint(string(path))
+			if !ok {
+				return errPlain
+			}
+			h.protocol, h.query = protocol, append(h.query[:0], query...)
+			return nil
+		},
+		OnHost: func(host []byte) error {
+			h.host = append(h.host[:0], host...)
+			return nil
+		},
+		OnHeader: func(key, value []byte) error {
+			if string(key) == "Origin" {
+				h.origin = append(h.origin[:0], value...)
+			}
+			return nil
+		},
+		Protocol: func(name []byte) bool {
+			if h.protocol.Session() && string(name) == wire.ProtobufSubprotocol {
+				h.protocol = wire.Protobuf
+				return true
+			}
+			return false
+		},
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if refusal := h.admit(); refusal != nil {
+				return nil, refusal
+			}
+			return nil, nil
+		},
+	}
+	return h
+}
+
+func (h *handshaker) admit() *modes.Refusal {
+	if h.engine.draining.Load() {
+		return modes.RefusedDraining
+	}
+	if len(h.origin) == 0 {
+		return h.engine.Door.Admit("", "")
+	}
+	return h.engine.Door.Admit(string(h.host), string(h.origin))
+}
+
+// Read and Write make the handshaker what the Upgrader reads from and writes to.
+func (h *handshaker) Read(p []byte) (int, error) { return h.request.Read(p) }
+
+func (h *handshaker) Write(p []byte) (int, error) {
+	h.response = append(h.response, p...)
+	return len(p), nil
+}
+
+var _ io.ReadWriter = (*handshaker)(nil)
+
+// run reads one request. Without error h.response is the 101 and h.protocol and
+// h.query are set; errPlain says that the request is for net/http; a *Refusal
+// is why the client is not let in; with any other error h.response is the
+// answer.
+func (h *handshaker) run(request []byte) error {
+	h.request.Reset(request)
+	h.response = h.response[:0]
+	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
+	_, err := h.upgrader.Upgrade(h)
+	h.request.Reset(nil)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ws.ErrHandshakeBadMethod), errors.Is(err, ws.ErrHandshakeBadProtocol),
+		errors.Is(err, ws.ErrHandshakeBadUpgrade), len(h.response) == 0:
+		// net/http answers what is no WebSocket request, or no request.
+		return errPlain
+	}
+	return err
+}
+
+// request takes bytes of a request, and acts on it once its headers are
+// complete.
+func (l *loop) request(index uint32, r *record, data []byte) {
+	if r.in == none {
+		if end := bytes.Index(data, blank); end >= 0 {
+			l.upgrade(index, r, data, end+len(blank))
+			return
+		}
+		r.in = l.inputs.add(&input{connection: handle{index, r.generation}})
+	}
+	in := l.inputs.items[r.in]
+	from := max(0, len(in.bytes)-len(blank)+1)
+	in.bytes = append(in.bytes, data...)
+	if end := bytes.Index(in.bytes[from:], blank); end >= 0 {
+		received := in.bytes
+		l.discardInput(r)
+		l.upgrade(index, r, received, from+end+len(blank))
+		return
+	}
+	if len(in.bytes) > modes.MaxRequestHeader {
+		l.refuse(index, r, modes.RefusedTooLarge)
+	}
+}
+
+// upgrade acts on a complete request: the first size bytes of received. What
+// follows it was sent ahead, and is not lost.
+func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
+	if size > modes.MaxRequestHeader {
+		l.refuse(index, r, modes.RefusedTooLarge)
+		return
+	}
+	h := l.handshaker
+	err := h.run(received[:size])
+	var refusal *modes.Refusal
+	switch {
+	case err == nil:
+		r.protocol = h.protocol
+		if r.protocol == wire.Raw {
+			l.upgradeRaw(index, r, received[size:])
+			return
+		}
+		l.respond(index, r, h.response)
+		l.opened(index, r)
+		if rest := received[size:]; len(rest) > 0 && !r.hurt {
+			l.messages(index, r, rest)
+		}
+	case errors.Is(err, errPlain):
+		l.handOver(index, r, received)
+	case errors.As(err, &refusal):
+		l.refuse(index, r, refusal)
+	default:
+		l.engine.Door.Refuse(modes.RefusedUpgrade)
+		l.respond(index, r, h.response)
+		l.turnAway(index, r)
+	}
+}
+
+// opened makes the connection an upgraded one.
+func (l *loop) opened(index uint32, r *record) {
+	r.state = open
+	l.engine.Stats.Connections[r.protocol].Add(1)
+	l.engine.accepted[r.protocol].Inc()
+	wait := l.engine.Limits.HandshakeTimeout
+	if !r.protocol.Session() {
+		wait = l.engine.Limits.PingInterval
+	}
+	l.wheel.arm(index, wait)
+}
+
+// upgradeRaw asks for the channels of a raw connection; the 101 goes out once
+// Redis has confirmed them all.
+func (l *loop) upgradeRaw(index uint32, r *record, ahead []byte) {
+	channels, refusal := l.engine.Door.Channels(string(l.handshaker.query))
+	if refusal != nil {
+		l.refuse(index, r, refusal)
+		return
+	}
+	r.state = waiting
+	l.wheel.disarm(index)
+	if len(ahead) > 0 {
+		l.stash(index, r, ahead)
+	}
+	response := bytes.Clone(l.handshaker.response)
+	l.ask(index, r, func(err error) {
+		if err != nil {
+			l.refuse(index, r, modes.RefusedUnavailable)
+			return
+		}
+		l.respond(index, r, response)
+		l.opened(index, r)
+	}, channels...)
+}
+
+// stash keeps what a client sends before its 101, which few do.
+func (l *loop) stash(index uint32, r *record, data []byte) {
+	if r.in == none {
+		r.in = l.inputs.add(&input{connection: handle{index, r.generation}, due: never})
+	}
+	in := l.inputs.items[r.in]
+	if in.bytes = append(in.bytes, data...); len(in.bytes) > modes.MaxRequestHeader {
+		l.refuse(index, r, modes.RefusedTooLarge)
+	}
+}
+
+// unstash hands on what was stashed.
+func (l *loop) unstash(index uint32, r *record) {
+	if r.in == none || r.hurt {
+		return
+	}
+	stashed := l.inputs.items[r.in].bytes
+	l.discardInput(r)
+	l.messages(index, r, stashed)
+}
+
+// respond writes an HTTP response. A socket that does not take these few bytes
+// at once is not worth keeping.
+func (l *loop) respond(index uint32, r *record, response []byte) {
+	if n, err := unix.Write(int(r.fd), response); err != nil || n < len(response) {
+		l.hurtBy(index, r, modes.ReasonGone)
+	}
+}
+
+// refuse answers a handshake with a refusal and closes the connection.
+func (l *loop) refuse(index uint32, r *record, refusal *modes.Refusal) {
+	l.engine.Door.Refuse(refusal)
+	l.respond(index, r, refusalResponse(refusal))
+	l.turnAway(index, r)
+}
+
+// turnAway closes a connection whose response is written, and which has been
+// counted.
+func (l *loop) turnAway(index uint32, r *record) {
+	if r.hurt {
+		return
+	}
+	l.leaveAll(r)
+	r.state, r.deaf = closing, true
+	l.wheel.arm(index, modes.CloseWait)
+	l.sentAll(index, r)
+}
+
+func refusalResponse(refusal *modes.Refusal) []byte {
+	body := refusal.Error() + "\n"
+	return []byte("HTTP/1.1 " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status) +
+		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close" +
+		"\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+}
