@@ -1,0 +1,221 @@
+package idiomatic
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// connection is one client's WebSocket. Two goroutines, read and write, own it
+// together; the last to end finishes it.
+type connection struct {
+	engine   *Engine
+	id       session.ID
+	protocol wire.Protocol
+	socket   *socket
+	ws       *websocket.Conn // set before read and write start
+
+	send    chan *message // from the hub and the session to write
+	queued  atomic.Int64  // bytes in send and about to be written
+	closing chan struct{} // closed when ending is set
+	ending  atomic.Pointer[ending]
+	left    atomic.Int32 // goroutines that have ended
+	limit   *time.Timer  // resets the socket when closing takes too long; set before closing is closed
+
+	mu       sync.Mutex // guards what follows; never held across I/O
+	session  session.Session
+	greeted  bool // the connect command has been answered
+	pinged   bool // an RFC 6455 ping waits for its pong
+	ended    bool // no more members, references or messages may be added
+	channels map[string]*subscription
+	// abandoned are requests for channels that the client left before Redis
+	// had confirmed them.
+	abandoned map[string]*request
+	requests  map[*request]struct{}
+	waiting   int // subscriptions abandoned before Redis confirmed them
+}
+
+// ending is how and why a connection ends. The first one counts.
+type ending struct {
+	frame  wire.Frame // close frame to send; nil: none
+	reason string     // metrics label
+	flush  bool       // what is queued goes out first
+	linger bool       // the client may be sending still
+}
+
+// goodbye ends a connection with d, after what is queued.
+func goodbye(d wire.Disconnect) *ending {
+	reason := d.Reason
+	if reason == "" {
+		reason = strconv.Itoa(int(d.Code))
+	}
+	return &ending{frame: wire.CloseFrame(d), reason: reason, flush: true}
+}
+
+// slow ends a connection that does not take what is queued for it.
+func slow() *ending {
+	e := goodbye(wire.DisconnectSlow)
+	e.flush = false
+	return e
+}
+
+// newConnection returns the connection for a socket that is about to be
+// upgraded.
+func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
+	return &connection{
+		engine: e, id: session.NewID(), protocol: p, socket: s,
+		send: make(chan *message, e.send), closing: make(chan struct{}),
+	}
+}
+
+// start gives the connection its goroutines. The caller has added it to the
+// engine.
+func (c *connection) start(ws *websocket.Conn) {
+	c.ws = ws
+	c.engine.stats.Accepted.WithLabelValues(c.protocol.String()).Inc()
+	c.debug("connection opened", slog.String("remote", c.socket.RemoteAddr().String()))
+	c.engine.running.Add(2)
+	go c.read()
+	go c.write()
+}
+
+// close begins to end the connection; false: it was ending already. It may be
+// called concurrently, and never waits.
+func (c *connection) close(e *ending) bool {
+	if !c.ending.CompareAndSwap(nil, e) {
+		return false
+	}
+	c.limit = time.AfterFunc(modes.CloseWait, c.socket.reset)
+	close(c.closing)
+	return true
+}
+
+// abandon ends the connection with hardly any time for the client.
+func (c *connection) abandon(d wire.Disconnect) {
+	c.close(goodbye(d))
+	time.AfterFunc(abandonTime, c.socket.reset)
+}
+
+// abandonTime is what the closing handshake gets when the engine stops.
+const abandonTime = time.Second
+
+// enqueue queues m without waiting; false: it was dropped. A client over its
+// bound is disconnected. The caller is a member's delivery, or holds mu and has
+// seen that the connection has not ended.
+func (c *connection) enqueue(m *message) bool {
+	e := c.engine
+	if ending := c.ending.Load(); ending != nil {
+		e.stats.Dropped.WithLabelValues(ending.reason).Inc()
+		return false
+	}
+	size := int64(m.size)
+	if c.queued.Add(size) <= int64(e.limits.MaxQueuedBytes) {
+		select {
+		case c.send <- m:
+			e.stats.Queued.Add(size)
+			return true
+		default:
+		}
+	}
+	c.queued.Add(-size)
+	e.stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Inc()
+	c.close(slow())
+	return false
+}
+
+// dequeued notes that m is not queued any more.
+func (c *connection) dequeued(m *message) {
+	c.queued.Add(-int64(m.size))
+	c.engine.stats.Queued.Add(-int64(m.size))
+}
+
+// detach takes the connection out of everything that could queue for it. The
+// writer calls it once.
+func (c *connection) detach() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	for r := range c.requests {
+		r.cancel()
+	}
+	for channel, s := range c.channels {
+		if s.confirmed {
+			c.engine.hub.leave(channel, c, always, nil)
+			c.engine.config.Bus.Unsubscribe(channel)
+		}
+	}
+	c.channels, c.abandoned = nil, nil
+}
+
+// member makes a connection that is not upgraded yet a member of channels, for
+// which it holds references of the bus.
+func (c *connection) member(channels []string) {
+	if len(channels) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.channels = make(map[string]*subscription, len(channels))
+	for _, channel := range channels {
+		c.channels[channel] = &subscription{confirmed: true}
+		c.engine.hub.join(channel, c, nil)
+	}
+}
+
+// stillborn ends a connection that was not upgraded after all.
+func (c *connection) stillborn() {
+	c.close(&ending{reason: modes.RefusedUpgrade.Reason})
+	c.limit.Stop()
+	c.detach()
+	c.drop(modes.RefusedUpgrade.Reason)
+	c.engine.release(c.protocol)
+	c.engine.remove(c)
+}
+
+// drop counts and forgets what is still queued.
+func (c *connection) drop(reason string) {
+	for n := len(c.send); n > 0; n-- {
+		c.dequeued(<-c.send)
+		c.engine.stats.Dropped.WithLabelValues(reason).Inc()
+	}
+}
+
+// leave is called once by read and write each, last.
+func (c *connection) leave() {
+	defer c.engine.running.Done()
+	// Whoever began to end it may be between the two steps of close.
+	<-c.closing
+	if c.left.Add(1) == 2 {
+		c.finish()
+	}
+}
+
+// finish is the end of the connection.
+func (c *connection) finish() {
+	reason := c.ending.Load().reason
+	c.limit.Stop()
+	// Nothing can be done about an error here.
+	_ = c.socket.Close()
+	e := c.engine
+	e.release(c.protocol)
+	e.stats.Disconnected.WithLabelValues(reason).Inc()
+	c.debug("connection closed", slog.String("reason", reason))
+	e.remove(c)
+}
+
+func (c *connection) debug(what string, attr slog.Attr) {
+	ctx := context.Background()
+	if c.engine.log.Enabled(ctx, slog.LevelDebug) {
+		c.engine.log.LogAttrs(ctx, slog.LevelDebug, what,
+			slog.String("client", c.id.String()), slog.String("protocol", c.protocol.String()), attr)
+	}
+}

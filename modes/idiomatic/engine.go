@@ -1,0 +1,239 @@
+package idiomatic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// Options are what only this engine knows. The zero value is the default.
+type Options struct {
+	// ReadBufferSize and WriteBufferSize are the bytes of buffer that each
+	// connection holds; 0: 4096.
+	ReadBufferSize, WriteBufferSize int
+	// WriteBufferPool shares write buffers among connections instead: one is
+	// held only while a message is written.
+	WriteBufferPool bool
+	// SendQueue is how many messages may wait for a connection's writer before
+	// the client counts as slow; each costs 8 bytes of every connection, used
+	// or not. 0: 512.
+	SendQueue int
+}
+
+const (
+	defaultBufferSize = 4096
+	defaultSendQueue  = 512
+)
+
+// Errors of New and Serve.
+var (
+	ErrListen = errors.New("idiomatic: cannot listen")
+	ErrAccept = errors.New("idiomatic: cannot accept")
+)
+
+// Engine implements modes.Engine. All its methods may be called concurrently,
+// Serve once.
+type Engine struct {
+	config   modes.Config
+	limits   modes.Limits
+	stats    *modes.Stats
+	log      *slog.Logger
+	listener *listener
+	server   *http.Server
+	upgrader websocket.Upgrader
+	hub      *hub
+	gap      *gap
+	send     int // capacity of a connection's send queue
+
+	// ctx ends when Serve does: whatever still waits for Redis gives up.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// running counts what Serve must wait for: HTTP connections, and two
+	// goroutines for every WebSocket connection.
+	running sync.WaitGroup
+	drained chan struct{} // closed when Drain has ended
+	drain   sync.Once
+
+	mu          sync.Mutex // guards what follows
+	draining    bool
+	connections map[session.ID]*connection
+	gone        chan struct{} // closed when draining and no connection is left
+}
+
+var _ modes.Engine = (*Engine)(nil)
+
+// New returns an engine that listens on config.Addr and serves nobody before
+// Serve is called. The error wraps ErrListen.
+func New(config modes.Config, options Options) (*Engine, error) {
+	if options.ReadBufferSize <= 0 {
+		options.ReadBufferSize = defaultBufferSize
+	}
+	if options.WriteBufferSize <= 0 {
+		options.WriteBufferSize = defaultBufferSize
+	}
+	if options.SendQueue <= 0 {
+		options.SendQueue = defaultSendQueue
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Engine{
+		config: config, limits: config.Limits, stats: config.Stats, log: config.Log,
+		hub: newHub(config.Stats), gap: newGap(config.Limits.GapRate), send: options.SendQueue,
+		ctx: ctx, cancel: cancel,
+		drained: make(chan struct{}), gone: make(chan struct{}),
+		connections: make(map[session.ID]*connection),
+	}
+	e.upgrader = newUpgrader(options, config.Limits)
+	var err error
+	if e.listener, err = listen(config); err != nil {
+		cancel()
+		return nil, fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	e.server = &http.Server{
+		Handler:           e,
+		ReadHeaderTimeout: e.limits.HandshakeTimeout,
+		// Bodies are none of an endpoint's business, and must not take forever.
+		ReadTimeout: 3 * e.limits.HandshakeTimeout,
+		IdleTimeout: idleTimeout,
+		// net/http reads 4 KB beyond its limit before it says no.
+		MaxHeaderBytes: modes.MaxRequestHeader - 4<<10,
+		ConnState:      e.track,
+		BaseContext:    func(net.Listener) context.Context { return e.ctx },
+		ConnContext:    withSocket,
+		ErrorLog:       slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}
+	return e, nil
+}
+
+// idleTimeout is how long a plain HTTP connection may wait for its next request.
+const idleTimeout = time.Minute
+
+// track has Serve wait for the connections that net/http still owns.
+func (e *Engine) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		e.running.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		e.running.Done()
+	}
+}
+
+// Addr implements modes.Engine.
+func (e *Engine) Addr() net.Addr { return e.listener.Addr() }
+
+// Serve implements modes.Engine. The error wraps ErrAccept.
+func (e *Engine) Serve(ctx context.Context) error {
+	e.running.Go(func() { e.gap.run(e.ctx, e.hub) })
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(e.listener) }()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-e.drained:
+	case err = <-served:
+		served <- err
+	}
+	e.stop()
+	if late := <-served; err == nil {
+		err = late
+	}
+	e.running.Wait()
+	// Both say that it was we who closed the listener.
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrAccept, err)
+}
+
+// stop ends everything at once.
+func (e *Engine) stop() {
+	remaining := e.refuseNew()
+	e.cancel()
+	// Errors of closing sockets that are of no use any more.
+	_ = e.listener.Close()
+	_ = e.server.Close()
+	for _, c := range remaining {
+		c.abandon(wire.DisconnectShutdown)
+	}
+}
+
+// Disconnect implements modes.Engine.
+func (e *Engine) Disconnect(client string, d wire.Disconnect) bool {
+	id, ok := session.ParseID(client)
+	if !ok {
+		return false
+	}
+	e.mu.Lock()
+	c := e.connections[id]
+	e.mu.Unlock()
+	return c != nil && c.close(goodbye(d))
+}
+
+// Deliver implements modes.Receiver.
+func (e *Engine) Deliver(channel string, data []byte) {
+	e.stats.Publications.Add(1)
+	e.stats.PublicationBytes.Add(uint64(len(data)))
+	e.hub.deliver(channel, data)
+}
+
+// Lost implements modes.Receiver.
+func (e *Engine) Lost(channels []string) { e.gap.add(channels, e.hub.nextEpoch()) }
+
+// admit lets one handshake in and counts it as a connection of protocol p. The
+// caller owes release, unless the connection comes to life.
+func (e *Engine) admit(p wire.Protocol, r *http.Request) *modes.Refusal {
+	// The lock makes the connection limit exact: looking and counting are one.
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining {
+		return modes.RefusedDraining
+	}
+	if refusal := e.config.Door.Admit(r.Host, r.Header.Get("Origin")); refusal != nil {
+		return refusal
+	}
+	e.stats.Connections[p].Add(1)
+	return nil
+}
+
+// release takes back what admit counted.
+func (e *Engine) release(p wire.Protocol) { e.stats.Connections[p].Add(-1) }
+
+// add makes c known; false: the engine has begun to drain.
+func (e *Engine) add(c *connection) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.draining {
+		return false
+	}
+	e.connections[c.id] = c
+	return true
+}
+
+func (e *Engine) remove(c *connection) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.connections, c.id)
+	if e.draining && len(e.connections) == 0 {
+		e.closeGone()
+	}
+}
+
+// closeGone must be called with mu held.
+func (e *Engine) closeGone() {
+	select {
+	case <-e.gone:
+	default:
+		close(e.gone)
+	}
+}

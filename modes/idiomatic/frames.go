@@ -1,0 +1,176 @@
+package idiomatic
+
+import (
+	"encoding/binary"
+
+	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// violation is an error that ends a connection with a close frame of ours.
+type violation struct {
+	disconnect wire.Disconnect
+}
+
+func (v *violation) Error() string { return "idiomatic: " + v.disconnect.Reason }
+
+var (
+	errProtocol = &violation{wire.DisconnectProtocol}
+	errTooBig   = &violation{wire.DisconnectTooBig}
+	errUTF8     = &violation{wire.DisconnectInvalidPayload}
+)
+
+// closeFrame is the error that stands for the client's close frame.
+type closeFrame struct {
+	body []byte // unmasked
+}
+
+func (*closeFrame) Error() string { return "idiomatic: close frame" }
+
+// frames follows the frames in a stream of client bytes, wherever it is cut, by
+// the rules of RFC 6455 section 5. It keeps no payload but a close frame's.
+type frames struct {
+	limit int64 // largest message in bytes; 0: any
+
+	header     [14]byte // of the frame that has begun
+	have       uint8    // bytes of it that have come
+	inPayload  bool
+	remaining  int64  // payload bytes of this frame that have not come
+	length     int64  // payload bytes of this message so far
+	fragmented bool   // a message has begun whose last frame has not
+	finished   uint64 // messages and control frames between them that ended
+	body       []byte // of a close frame
+}
+
+const (
+	finBit  = 0x80
+	rsvBits = 0x70
+	maskBit = 0x80
+)
+
+// scan follows p and returns how much of it is for the reader: all, or what
+// stands in front of a frame that ends the connection, and why it does.
+func (f *frames) scan(p []byte) (int, error) {
+	start := 0 // of the current frame, as far as it is in p
+	for i := 0; i < len(p); {
+		if f.inPayload {
+			n := min(f.remaining, int64(len(p)-i))
+			if f.opcode() == ws.OpClose {
+				f.body = append(f.body, p[i:i+int(n)]...)
+			}
+			f.remaining -= n
+			i += int(n)
+		} else {
+			if f.have == 0 {
+				start = i
+			}
+			f.header[f.have] = p[i]
+			f.have++
+			i++
+			if err := f.advance(); err != nil {
+				return start, err
+			}
+		}
+		if f.inPayload && f.remaining == 0 {
+			if err := f.end(); err != nil {
+				return start, err
+			}
+		}
+	}
+	return len(p), nil
+}
+
+// unfinished numbers the message that has begun and not ended; 0: there is none.
+func (f *frames) unfinished() uint64 {
+	if f.have == 0 && !f.fragmented {
+		return 0
+	}
+	return f.finished + 1
+}
+
+func (f *frames) opcode() ws.OpCode { return ws.OpCode(f.header[0] & 0x0f) }
+func (f *frames) final() bool       { return f.header[0]&finBit != 0 }
+
+// advance judges the header as far as it has come.
+func (f *frames) advance() error {
+	switch f.have {
+	case 1:
+		return f.first()
+	case 2:
+		return f.second()
+	}
+	if int(f.have) < 2+f.lengthBytes()+4 {
+		return nil
+	}
+	size := int64(f.header[1] &^ maskBit)
+	switch f.lengthBytes() {
+	case 2:
+		size = int64(binary.BigEndian.Uint16(f.header[2:]))
+	case 8:
+		// The most significant bit must be 0.
+		if size = int64(binary.BigEndian.Uint64(f.header[2:])); size < 0 {
+			return errProtocol
+		}
+	}
+	if f.opcode().IsData() {
+		if f.limit > 0 && size > f.limit-f.length {
+			return errTooBig
+		}
+		f.length += size
+	}
+	f.inPayload, f.remaining = true, size
+	return nil
+}
+
+// first judges opcode, reserved bits and fragmentation.
+func (f *frames) first() error {
+	op := f.opcode()
+	switch {
+	case f.header[0]&rsvBits != 0, op.IsReserved(),
+		op.IsControl() && !f.final(),
+		(op == ws.OpText || op == ws.OpBinary) && f.fragmented,
+		op == ws.OpContinuation && !f.fragmented:
+		return errProtocol
+	}
+	return nil
+}
+
+// second judges the mask and the length of control frames.
+func (f *frames) second() error {
+	if f.header[1]&maskBit == 0 || f.opcode().IsControl() && f.lengthBytes() > 0 {
+		return errProtocol
+	}
+	return nil
+}
+
+// lengthBytes is how many bytes of extended length the header has.
+func (f *frames) lengthBytes() int {
+	switch f.header[1] &^ maskBit {
+	case 126:
+		return 2
+	case 127:
+		return 8
+	}
+	return 0
+}
+
+// end closes the current frame.
+func (f *frames) end() error {
+	op := f.opcode()
+	if op == ws.OpClose {
+		ws.Cipher(f.body, [4]byte(f.header[2:6]), 0)
+		return &closeFrame{f.body}
+	}
+	if !op.IsControl() {
+		f.fragmented = !f.final()
+		if !f.fragmented {
+			f.length = 0
+		}
+	}
+	if !f.fragmented {
+		f.finished++
+	}
+	f.have, f.inPayload = 0, false
+	return nil
+}

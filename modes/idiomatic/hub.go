@@ -1,0 +1,164 @@
+package idiomatic
+
+import (
+	"hash/maphash"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// hub knows which connections are subscribed to which channel. It is cut into
+// shards, so that a long delivery on one channel does not hold up subscribing to
+// all others. Its methods may be called concurrently, but for the order that
+// modes.Receiver promises.
+type hub struct {
+	stats  *modes.Stats
+	seed   maphash.Seed
+	epoch  atomic.Uint64 // how often the link to Redis broke
+	shards [64]shard
+}
+
+type shard struct {
+	mu       sync.Mutex // guards channels and the audiences
+	channels map[string]*audience
+}
+
+// audience is who is subscribed to one channel.
+type audience struct {
+	// members maps each connection to the hub's epoch when it subscribed.
+	members   map[*connection]uint64
+	protocols [wire.Protocols]int // how many members speak each
+}
+
+func newHub(stats *modes.Stats) *hub {
+	h := &hub{stats: stats, seed: maphash.MakeSeed()}
+	for i := range h.shards {
+		h.shards[i].channels = make(map[string]*audience)
+	}
+	return h
+}
+
+func (h *hub) shard(channel string) *shard {
+	return &h.shards[maphash.String(h.seed, channel)%uint64(len(h.shards))]
+}
+
+// nextEpoch begins the time after a break: subscriptions from now on have
+// missed nothing.
+func (h *hub) nextEpoch() uint64 { return h.epoch.Add(1) }
+
+// join makes c a member of channel and calls first, if there is one, before
+// anything is delivered to it. The caller must not be a member yet.
+func (h *hub) join(channel string, c *connection, first func()) {
+	s := h.shard(channel)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.channels[channel]
+	if a == nil {
+		a = &audience{members: make(map[*connection]uint64, 1)}
+		s.channels[channel] = a
+	}
+	if first != nil {
+		first()
+	}
+	a.members[c] = h.epoch.Load()
+	a.protocols[c.protocol]++
+	h.stats.Subscriptions.Add(1)
+}
+
+// always is an epoch that every subscription is older than.
+const always = math.MaxUint64
+
+// leave ends c's membership, if it is older than epoch, after it has called
+// last, if there is one; false: there was no such membership.
+func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) bool {
+	s := h.shard(channel)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.channels[channel]
+	if a == nil {
+		return false
+	}
+	if joined, is := a.members[c]; !is || joined >= epoch {
+		return false
+	}
+	if last != nil {
+		last()
+	}
+	delete(a.members, c)
+	a.protocols[c.protocol]--
+	h.stats.Subscriptions.Add(-1)
+	if len(a.members) == 0 {
+		delete(s.channels, channel)
+	}
+	return true
+}
+
+// deliver queues a publication for every member of channel. It is encoded once
+// for each protocol that one of them speaks.
+func (h *hub) deliver(channel string, data []byte) {
+	var (
+		messages [wire.Protocols]*message
+		counts   [wire.Protocols]int
+		repaired bool
+		crowded  bool
+	)
+	s := h.shard(channel)
+	s.mu.Lock()
+	a := s.channels[channel]
+	if a == nil {
+		s.mu.Unlock()
+		return
+	}
+	for p, n := range a.protocols {
+		if n > 0 {
+			frame, broken := wire.PushFrame(wire.Protocol(p), channel, data)
+			messages[p] = newMessage(frame, n > 1)
+			repaired = repaired || broken
+		}
+	}
+	for c := range a.members {
+		m := messages[c.protocol]
+		if c.enqueue(m) {
+			counts[c.protocol]++
+			crowded = crowded || len(c.send) > cap(c.send)/2
+		}
+	}
+	s.mu.Unlock()
+
+	if repaired {
+		h.stats.Repaired.Add(1)
+	}
+	for p, n := range counts {
+		if n > 0 {
+			h.stats.FramesOut.Add(uint64(n))
+			h.stats.BytesOut.Add(uint64(n * messages[p].size))
+		}
+	}
+	if crowded {
+		// Where writers wait for a processor and not for their clients, they
+		// must run before more is queued: clients that do read are not slow.
+		runtime.Gosched()
+	}
+}
+
+// before returns the members of channel whose subscription is older than epoch.
+func (h *hub) before(channel string, epoch uint64) []*connection {
+	s := h.shard(channel)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.channels[channel]
+	if a == nil {
+		return nil
+	}
+	members := make([]*connection, 0, len(a.members))
+	for c, joined := range a.members {
+		if joined < epoch && c.protocol.Session() {
+			members = append(members, c)
+		}
+	}
+	return members
+}

@@ -1,0 +1,58 @@
+package idiomatic
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// listener accepts sockets.
+type listener struct {
+	*net.TCPListener
+	config *modes.Config
+}
+
+func listen(config modes.Config) (*listener, error) {
+	lc := net.ListenConfig{}
+	if config.Limits.PingInterval > 0 {
+		// Our pings find dead peers sooner than TCP's, and for less: keep-alive
+		// is three system calls for every connection.
+		lc.KeepAlive = -1
+	}
+	l, err := lc.Listen(context.Background(), "tcp", config.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{TCPListener: l.(*net.TCPListener), config: &config}, nil
+}
+
+// Accept implements net.Listener. net/http pauses and tries again where an
+// error is temporary, as running out of descriptors is.
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.AcceptTCP()
+	if err != nil {
+		//nolint:staticcheck // net/http, which pauses, asks the same.
+		if temporary, ok := err.(net.Error); ok && temporary.Temporary() {
+			l.config.Stats.Overloads.Inc()
+		}
+		return nil, err
+	}
+	return &socket{
+		TCPConn: conn, stats: l.config.Stats, timeout: l.config.Limits.HandshakeTimeout,
+		frames: frames{limit: int64(l.config.Limits.MaxMessageSize)},
+	}, nil
+}
+
+// socketKey is under which a request's context knows its socket.
+type socketKey struct{}
+
+func withSocket(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, socketKey{}, conn)
+}
+
+// socketOf returns the socket that a request came from.
+func socketOf(r *http.Request) *socket {
+	return r.Context().Value(socketKey{}).(*socket)
+}

@@ -1,0 +1,130 @@
+package idiomatic
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// socket is an accepted TCP connection. Once upgraded it watches the frames that
+// its reader is about to read: gorilla answers violations by itself, ahead of
+// what is queued, and does not tell a close body of one byte from an empty one.
+// Everything but Read may be called concurrently.
+type socket struct {
+	*net.TCPConn
+	stats   *modes.Stats
+	timeout time.Duration // for one message, from its first byte to its last; 0: none
+
+	// Only the reader uses what follows.
+	upgraded bool
+	early    []byte // what the client sent right behind its handshake
+	frames   frames
+	deadline uint64 // the message that the read deadline is for; 0: there is none
+	err      error  // why nothing more can be read
+}
+
+// Read implements net.Conn. Errors of the frames are *violation and *closeFrame.
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.upgraded {
+		return s.TCPConn.Read(p)
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.fill(p)
+	s.stats.BytesIn.Add(uint64(n))
+	good, bad := s.frames.scan(p[:n])
+	switch {
+	case bad != nil:
+		err = bad
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errIncomplete
+	case err == nil:
+		err = s.setDeadline()
+	}
+	s.err = err
+	if good > 0 {
+		return good, nil
+	}
+	return 0, err
+}
+
+func (s *socket) fill(p []byte) (int, error) {
+	if len(s.early) > 0 {
+		n := copy(p, s.early)
+		s.early = s.early[n:]
+		return n, nil
+	}
+	return s.TCPConn.Read(p)
+}
+
+// errIncomplete says that a message took too long to arrive. The client may come
+// back: its link, not its conduct, may be what is bad.
+var errIncomplete = &violation{wire.DisconnectSlow}
+
+// setDeadline bounds the time that the message which has begun may take. It
+// costs nothing where messages arrive whole.
+func (s *socket) setDeadline() error {
+	if s.timeout <= 0 {
+		return nil
+	}
+	message := s.frames.unfinished()
+	if message == s.deadline {
+		return nil
+	}
+	s.deadline = message
+	if message == 0 {
+		return s.SetReadDeadline(time.Time{})
+	}
+	return s.SetReadDeadline(time.Now().Add(s.timeout))
+}
+
+// discard reads until the peer closes or the socket is closed.
+func (s *socket) discard() {
+	if s.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	var buffer [512]byte
+	for {
+		if _, err := s.TCPConn.Read(buffer[:]); err != nil {
+			return
+		}
+	}
+}
+
+// reset closes the socket without waiting for what the peer has not taken.
+func (s *socket) reset() {
+	// The socket is closed whatever these say.
+	_ = s.SetLinger(0)
+	_ = s.Close()
+}
+
+// hijacker gives gorilla the socket, and the socket what net/http has read
+// beyond the handshake, which gorilla would take for a violation.
+type hijacker struct {
+	http.ResponseWriter
+}
+
+// Hijack implements http.Hijacker.
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := conn.(*socket)
+	if n := rw.Reader.Buffered(); n > 0 {
+		// Peeking and discarding what is buffered cannot fail.
+		early, _ := rw.Peek(n)
+		s.early = bytes.Clone(early)
+		_, _ = rw.Discard(n)
+	}
+	s.upgraded = true
+	return s, rw, nil
+}

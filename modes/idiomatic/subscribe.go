@@ -1,0 +1,245 @@
+package idiomatic
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// The connection is its session's peer. The methods of session.Peer are called
+// with mu held, and so is what they call back.
+var _ session.Peer = (*connection)(nil)
+
+// subscription is one channel of a connection.
+type subscription struct {
+	request   *request // until it is confirmed
+	confirmed bool     // is a member in the hub and holds a reference of the bus
+}
+
+// request is one Subscribe on its way to Redis.
+type request struct {
+	channels  []string
+	confirmed func(error)
+	left      map[string]func() // channels that the client left meanwhile
+	before    []*request        // must be over before this one
+	over      chan struct{}
+	ctx       context.Context
+	cancel    context.CancelFunc
+}
+
+// ClientID implements session.Peer.
+func (c *connection) ClientID() string { return c.id.String() }
+
+// Send implements session.Peer.
+func (c *connection) Send(reply *protocol.Reply) {
+	if c.ended {
+		return
+	}
+	if reply.Connect != nil {
+		c.greeted = true
+	}
+	c.reply(newMessage(wire.ReplyFrame(c.protocol, reply), false))
+}
+
+// reply queues a message for this connection alone; mu is held.
+func (c *connection) reply(m *message) {
+	if !c.ended && c.enqueue(m) {
+		c.engine.stats.FramesOut.Add(1)
+		c.engine.stats.BytesOut.Add(uint64(m.size))
+	}
+}
+
+// Disconnect implements session.Peer.
+func (c *connection) Disconnect(d wire.Disconnect) { c.close(goodbye(d)) }
+
+// Subscriptions implements session.Peer. Channels that were left before they
+// were confirmed count until they are, so that leaving does not let a client
+// ask Redis for more than it may have.
+func (c *connection) Subscriptions(channel string) (int, bool) {
+	_, has := c.channels[channel]
+	return len(c.channels) + c.waiting, has
+}
+
+// Subscribe implements session.Peer. It waits for Redis on a goroutine of its
+// own, so that the reader still sees the client answer pings and go away.
+func (c *connection) Subscribe(confirmed func(error), channels ...string) {
+	if c.ended {
+		return
+	}
+	r := &request{confirmed: confirmed, over: make(chan struct{})}
+	r.ctx, r.cancel = subscribeContext(c.engine.ctx, c.engine.limits.SubscribeTimeout)
+	if c.channels == nil {
+		c.channels = make(map[string]*subscription, len(channels))
+	}
+	for _, channel := range channels {
+		channel = strings.Clone(channel)
+		r.channels = append(r.channels, channel)
+		if before := c.abandoned[channel]; before != nil {
+			r.before = append(r.before, before)
+		}
+		c.channels[channel] = &subscription{request: r}
+	}
+	if c.requests == nil {
+		c.requests = make(map[*request]struct{})
+	}
+	c.requests[r] = struct{}{}
+	c.engine.running.Go(func() { c.await(r) })
+}
+
+// await takes a request to Redis and back.
+func (c *connection) await(r *request) {
+	defer r.cancel()
+	defer close(r.over)
+	for _, before := range r.before {
+		// It ends no later than its own context.
+		<-before.over
+	}
+	bus := c.engine.config.Bus
+	err := subscribeAll(r.ctx, bus, r.channels)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.requests, r)
+	c.waiting -= len(r.left)
+	for channel := range r.left {
+		if c.abandoned[channel] == r {
+			delete(c.abandoned, channel)
+		}
+	}
+	switch {
+	case c.ended && err == nil:
+		for _, channel := range r.channels {
+			bus.Unsubscribe(channel)
+		}
+	case c.ended:
+	case err != nil:
+		c.failed(r, err)
+	default:
+		c.joined(r)
+	}
+}
+
+func (c *connection) failed(r *request, err error) {
+	for _, channel := range r.channels {
+		if s := c.channels[channel]; s != nil && s.request == r {
+			delete(c.channels, channel)
+		}
+	}
+	r.confirmed(err)
+	for _, left := range r.left {
+		left()
+	}
+}
+
+// joined makes the connection a receiver. The reply is queued in one step with
+// the first membership, and so before all pushes.
+func (c *connection) joined(r *request) {
+	reply := sync.OnceFunc(func() { r.confirmed(nil) })
+	for _, channel := range r.channels {
+		if r.left[channel] != nil {
+			continue
+		}
+		s := c.channels[channel]
+		s.request, s.confirmed = nil, true
+		c.engine.hub.join(channel, c, reply)
+	}
+	reply()
+	for channel, left := range r.left {
+		c.engine.config.Bus.Unsubscribe(channel)
+		left()
+	}
+}
+
+// Unsubscribe implements session.Peer.
+func (c *connection) Unsubscribe(channel string, left func()) {
+	s := c.channels[channel]
+	if c.ended || s == nil {
+		return
+	}
+	delete(c.channels, channel)
+	// It may point into the message.
+	channel = strings.Clone(channel)
+	if s.confirmed {
+		c.engine.hub.leave(channel, c, always, nil)
+		c.engine.config.Bus.Unsubscribe(channel)
+		left()
+		return
+	}
+	if s.request.left == nil {
+		s.request.left = make(map[string]func())
+	}
+	if c.abandoned == nil {
+		c.abandoned = make(map[string]*request)
+	}
+	s.request.left[channel] = left
+	c.abandoned[channel] = s.request
+	c.waiting++
+}
+
+// Publish implements session.Peer.
+func (c *connection) Publish(channel string, data []byte, accepted func(error)) {
+	c.engine.config.Bus.Publish(strings.Clone(channel), data, func(err error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.ended {
+			accepted(err)
+		}
+	})
+}
+
+// lose ends the subscription to channel, if it is older than epoch, and tells
+// the client so.
+func (c *connection) lose(channel string, epoch uint64, told *message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.channels[channel]
+	if c.ended || s == nil || !s.confirmed {
+		return false
+	}
+	if !c.engine.hub.leave(channel, c, epoch, func() { c.reply(told) }) {
+		return false
+	}
+	delete(c.channels, channel)
+	c.engine.config.Bus.Unsubscribe(channel)
+	return true
+}
+
+// subscribeContext bounds one wait for Redis.
+func subscribeContext(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return context.WithCancel(parent)
+	}
+	return context.WithTimeout(parent, timeout)
+}
+
+// subscribeAll takes a reference on every channel, or on none. It asks for all
+// at once, so that the bus can ask Redis for all at once.
+func subscribeAll(ctx context.Context, bus modes.Bus, channels []string) error {
+	if len(channels) == 1 {
+		return bus.Subscribe(ctx, channels[0])
+	}
+	errs := make([]error, len(channels))
+	var asked sync.WaitGroup
+	for i, channel := range channels {
+		asked.Go(func() { errs[i] = bus.Subscribe(ctx, channel) })
+	}
+	asked.Wait()
+	err := errors.Join(errs...)
+	if err == nil {
+		return nil
+	}
+	for i, channel := range channels {
+		if errs[i] == nil {
+			bus.Unsubscribe(channel)
+		}
+	}
+	return err
+}

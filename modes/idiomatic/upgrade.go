@@ -1,0 +1,160 @@
+package idiomatic
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// The refusals of the handshake's own rules that have a status of their own.
+var (
+	refusedPlain   = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: "upgrade required"}
+	refusedVersion = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: "websocket version not supported"}
+)
+
+const version = "13" // RFC 6455
+
+// protobufHeader accepts the subprotocol. It is never written to.
+var protobufHeader = http.Header{"Sec-Websocket-Protocol": {wire.ProtobufSubprotocol}}
+
+func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
+	u := websocket.Upgrader{
+		HandshakeTimeout: l.HandshakeTimeout,
+		// The door has looked at the origin.
+		CheckOrigin: func(*http.Request) bool { return true },
+	}
+	// Where the sizes are those of net/http's buffers, gorilla goes on with
+	// them if told no size.
+	if o.ReadBufferSize != defaultBufferSize {
+		u.ReadBufferSize = o.ReadBufferSize
+	}
+	if o.WriteBufferSize != defaultBufferSize || o.WriteBufferPool {
+		u.WriteBufferSize = o.WriteBufferSize
+	}
+	if o.WriteBufferPool {
+		u.WriteBufferPool = new(sync.Pool)
+	}
+	return u
+}
+
+// ServeHTTP implements http.Handler: handshakes on the paths of the WebSocket
+// endpoints, config.Handler's answers on all others. It returns right after the
+// handshake, so that what net/http holds for a request is freed.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, ok := e.config.Door.Endpoint(r.URL.Path)
+	if !ok {
+		e.config.Handler.ServeHTTP(w, r)
+		return
+	}
+	if refusal := e.handshake(w, r, p); refusal != nil {
+		e.refuse(w, refusal)
+	}
+}
+
+// refuse answers a handshake that does not come in.
+func (e *Engine) refuse(w http.ResponseWriter, refusal *modes.Refusal) {
+	e.config.Door.Refuse(refusal)
+	if refusal.Status == http.StatusUpgradeRequired {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Sec-WebSocket-Version", version)
+	}
+	http.Error(w, refusal.Error(), refusal.Status)
+}
+
+// handshake brings a connection to life, or says why not.
+func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
+	if refusal := checkHandshake(r); refusal != nil {
+		return refusal
+	}
+	p = modes.Encoding(p, r.URL.RawQuery)
+	var header http.Header
+	if p.Session() && slices.Contains(websocket.Subprotocols(r), wire.ProtobufSubprotocol) {
+		p = wire.Protobuf
+		header = protobufHeader
+	}
+	var channels []string
+	if p == wire.Raw {
+		var refusal *modes.Refusal
+		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
+			return refusal
+		}
+	}
+	if refusal := e.admit(p, r); refusal != nil {
+		return refusal
+	}
+	if len(channels) > 0 {
+		ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
+		err := subscribeAll(ctx, e.config.Bus, channels)
+		cancel()
+		if err != nil {
+			e.release(p)
+			return modes.RefusedUnavailable
+		}
+	}
+	return e.upgrade(w, r, p, header, channels)
+}
+
+// upgrade answers 101 and starts the connection. It takes over what admit has
+// counted and the bus's references on channels.
+func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol,
+	header http.Header, channels []string,
+) *modes.Refusal {
+	c := newConnection(e, p, socketOf(r))
+	if !e.add(c) {
+		e.release(p)
+		for _, channel := range channels {
+			e.config.Bus.Unsubscribe(channel)
+		}
+		return modes.RefusedDraining
+	}
+	c.member(channels)
+	ws, err := e.upgrader.Upgrade(hijacker{w}, r, header)
+	if err != nil {
+		// The client is gone, or net/http would not part with it; gorilla has
+		// answered.
+		e.config.Door.Refuse(modes.RefusedUpgrade)
+		c.stillborn()
+		return nil
+	}
+	c.start(ws)
+	return nil
+}
+
+// checkHandshake applies RFC 6455 section 4.2.1, as far as net/http has not.
+func checkHandshake(r *http.Request) *modes.Refusal {
+	if !hasToken(r.Header["Connection"], "upgrade") || !hasToken(r.Header["Upgrade"], "websocket") {
+		return refusedPlain
+	}
+	versions, keys := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
+	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || len(versions) == 0 || len(keys) != 1 {
+		return modes.RefusedUpgrade
+	}
+	if len(versions) != 1 || versions[0] != version {
+		return refusedVersion
+	}
+	if key, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(key) != 16 {
+		return modes.RefusedUpgrade
+	}
+	return nil
+}
+
+// hasToken finds a token in header values that are lists (RFC 9110 section
+// 5.6.1).
+func hasToken(values []string, token string) bool {
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,173 @@
+package idiomatic
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// writeTimeout is how long a client may take nothing at all, while bytes wait
+// for it: longer than it may leave a ping unanswered.
+const writeTimeout = 40 * time.Second
+
+// write is the connection's writer goroutine.
+func (c *connection) write() {
+	defer c.leave()
+	c.writeMessages()
+	c.detach()
+	c.farewell(c.ending.Load())
+}
+
+// writeMessages sends what is queued, and pings, until the connection ends.
+func (c *connection) writeMessages() {
+	l := &c.engine.limits
+	var pings <-chan time.Time
+	if l.PingInterval > 0 {
+		ticker := time.NewTicker(l.PingInterval)
+		defer ticker.Stop()
+		pings = ticker.C
+	}
+	// due is when the client must have sent its connect command or answered
+	// the last ping, whichever is awaited.
+	due := time.NewTimer(l.HandshakeTimeout)
+	defer due.Stop()
+	if l.HandshakeTimeout <= 0 || !c.protocol.Session() {
+		due.Stop()
+	}
+	for {
+		var err error
+		select {
+		case m := <-c.send:
+			err = c.writeQueued(m)
+		case <-pings:
+			err = c.ping(due)
+		case <-due.C:
+			c.overdue()
+		case <-c.closing:
+			return
+		}
+		if err != nil {
+			c.close(writeFailed(err))
+			return
+		}
+	}
+}
+
+// writeQueued sends m and what waits behind it, but looks up every now and then.
+func (c *connection) writeQueued(m *message) error {
+	for n := len(c.send); ; n-- {
+		err := c.writeMessage(m)
+		c.dequeued(m)
+		if err != nil || n <= 0 || c.ending.Load() != nil {
+			return err
+		}
+		m = <-c.send
+	}
+}
+
+// writeMessage sends m in one write.
+func (c *connection) writeMessage(m *message) error {
+	deadline := time.Now().Add(writeTimeout)
+	if m.kind == websocket.PongMessage {
+		return c.ws.WriteControl(m.kind, m.payload, deadline)
+	}
+	// gorilla keeps the deadline for later and cannot fail.
+	_ = c.ws.SetWriteDeadline(deadline)
+	if m.prepared != nil {
+		return c.ws.WritePreparedMessage(m.prepared)
+	}
+	return c.ws.WriteMessage(m.kind, m.payload)
+}
+
+// ping asks whether the client is there, if it has connected.
+func (c *connection) ping(due *time.Timer) error {
+	c.mu.Lock()
+	switch {
+	case !c.protocol.Session():
+		c.pinged = true
+	case !c.greeted:
+		c.mu.Unlock()
+		return nil
+	default:
+		c.session.Pinged()
+	}
+	c.mu.Unlock()
+	if timeout := c.engine.limits.PongTimeout; timeout > 0 {
+		due.Reset(timeout)
+	}
+	frame := wire.PingFrame(c.protocol)
+	c.engine.stats.FramesOut.Add(1)
+	c.engine.stats.BytesOut.Add(uint64(len(frame)))
+	deadline := time.Now().Add(writeTimeout)
+	if !c.protocol.Session() {
+		return c.ws.WriteControl(websocket.PingMessage, nil, deadline)
+	}
+	_ = c.ws.SetWriteDeadline(deadline)
+	return c.ws.WriteMessage(int(frame.OpCode()), frame.Payload())
+}
+
+// overdue ends the connection if the client owes an answer.
+func (c *connection) overdue() {
+	c.mu.Lock()
+	stale := c.protocol.Session() && !c.session.Connected()
+	silent := c.session.AwaitingPong() || c.pinged
+	c.mu.Unlock()
+	switch {
+	case stale:
+		c.close(goodbye(wire.DisconnectStale))
+	case silent:
+		c.close(goodbye(wire.DisconnectNoPong))
+	}
+}
+
+// writeFailed says how a connection ends that cannot be written to.
+func writeFailed(err error) *ending {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return &ending{reason: wire.DisconnectSlow.Reason}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &ending{reason: modes.ReasonReset}
+	}
+	return &ending{reason: wire.DisconnectWriteError.Reason}
+}
+
+// farewell sends the close frame, and what is queued before it.
+func (c *connection) farewell(e *ending) {
+	for n := len(c.send); e.flush && n > 0; n-- {
+		m := <-c.send
+		err := c.writeMessage(m)
+		c.dequeued(m)
+		if err != nil {
+			break
+		}
+	}
+	c.drop(e.reason)
+	switch {
+	case e.frame != nil:
+	case e.flush:
+		// The client has closed its side only.
+		return
+	default:
+		c.socket.reset()
+		return
+	}
+	err := c.ws.WriteControl(websocket.CloseMessage, e.frame.Payload(), time.Now().Add(modes.CloseWait))
+	if err != nil {
+		c.socket.reset()
+		return
+	}
+	c.engine.stats.FramesOut.Add(1)
+	c.engine.stats.BytesOut.Add(uint64(len(e.frame)))
+	if e.linger {
+		// The client sees the end behind the close frame; closing the socket
+		// with bytes unread would be a reset, which may overtake both.
+		_ = c.socket.CloseWrite()
+	}
+}
