@@ -1,0 +1,80 @@
+# Every target with two hashes behind it is listed by `make help`.
+
+GO      ?= go
+GOLANGCI = v2.15.0
+FUZZTIME ?= 30s
+VERSION ?= 0.1.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start a server with an embedded Redis; MODE=idiomatic make run: the other engine
+	CLIENT_PUBLISH=$${CLIENT_PUBLISH:-true} $(GO) run ./server
+
+.PHONY: test
+test: test-deps ## run all tests under the race detector, after installing what they need
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: test-deps
+test-deps: ## install redis-server for the tests, where it is missing
+	@./deploy/test-deps.sh
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (default 30s) each
+	@./.ci/fuzz $(FUZZTIME)
+
+.PHONY: cover
+cover: test-deps ## write results/coverage.html
+	@mkdir -p results
+	$(GO) test -coverpkg=./... -coverprofile=results/coverage.out ./...
+	$(GO) tool cover -html=results/coverage.out -o results/coverage.html
+	@$(GO) tool cover -func=results/coverage.out | tail -1
+
+.PHONY: lint
+lint: bin/golangci-lint-$(GOLANGCI) ## check formatting, vet for Linux and macOS, run the linters
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run make fmt for: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$< run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w .
+
+.PHONY: build
+build: ## build bin/server, static and without paths of this machine
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/server ./server
+
+.PHONY: docker
+docker: ## build the image tandem:$(VERSION)
+	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t tandem:$(VERSION) .
+
+.PHONY: up
+up: ## start Redis and the server with docker compose
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## stop what up started
+	docker compose down
+
+.PHONY: readme
+readme: ## write the configuration's table into README.md
+	$(GO) test ./server -run '^TestReadmeTable$$' -count=1 -update
+
+.PHONY: clean
+clean: ## remove what was built and measured
+	rm -rf bin results dist
+
+# The version is in the name, so that a new one is built when it changes.
+bin/golangci-lint-$(GOLANGCI):
+	@mkdir -p bin
+	GOFLAGS= GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	@mv bin/golangci-lint $@

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// What one request to the server API may ask for.
+const (
+	maxAPIBody           = 16 << 20 // bytes
+	maxBroadcastChannels = 10_000
+)
+
+// publisher is the part of the bus that the API needs.
+type publisher interface {
+	Publish(channel string, data []byte, done func(error))
+}
+
+// disconnecter is the part of the engine that the API needs.
+type disconnecter interface {
+	Disconnect(client string, d wire.Disconnect) bool
+}
+
+// serverAPI is the HTTP API for back ends, in the shape of Centrifugo's. All of
+// it may be called concurrently.
+type serverAPI struct {
+	key      [sha256.Size]byte
+	bus      publisher
+	engine   disconnecter
+	rules    session.Rules
+	stats    *modes.Stats
+	channels func() int // how many channels the node is subscribed to
+	node     nodeInfo
+	started  time.Time
+}
+
+func newServerAPI(key string, bus publisher, engine disconnecter, rules session.Rules,
+	stats *modes.Stats, channels func() int, node nodeInfo) *serverAPI {
+	return &serverAPI{
+		key: sha256.Sum256([]byte(key)), bus: bus, engine: engine, rules: rules,
+		stats: stats, channels: channels, node: node, started: time.Now(),
+	}
+}
+
+// nodeInfo is what /api/info says of a node.
+type nodeInfo struct {
+	UID         string `json:"uid"`
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	Mode        string `json:"mode"`
+	NumClients  int64  `json:"num_clients"`
+	NumUsers    int64  `json:"num_users"`
+	NumSubs     int64  `json:"num_subs"`
+	NumChannels int    `json:"num_channels"`
+	Uptime      int64  `json:"uptime"` // seconds
+}
+
+// apiReply is the body of every answer: a result or an error.
+type apiReply struct {
+	Result any             `json:"result,omitempty"`
+	Error  *protocol.Error `json:"error,omitempty"`
+}
+
+type (
+	empty         struct{}
+	publishResult struct {
+		Result *empty          `json:"result,omitempty"`
+		Error  *protocol.Error `json:"error,omitempty"`
+	}
+	broadcastResult struct {
+		Responses []publishResult `json:"responses"`
+	}
+	infoResult struct {
+		Nodes []nodeInfo `json:"nodes"`
+	}
+)
+
+// register adds the API's endpoints to mux.
+func (a *serverAPI) register(mux *http.ServeMux) {
+	for path, call := range map[string]func(*http.Request, []byte) apiReply{
+		"/api/publish":    a.publish,
+		"/api/broadcast":  a.broadcast,
+		"/api/info":       a.info,
+		"/api/disconnect": a.disconnect,
+	} {
+		mux.Handle("POST "+path, a.endpoint(call))
+	}
+}
+
+// endpoint checks the key before it reads anything, and bounds what it reads.
+func (a *serverAPI) endpoint(call func(*http.Request, []byte) apiReply) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !a.authorized(r.Header) {
+			writeReply(w, http.StatusUnauthorized, apiReply{Error: wire.ErrorUnauthorized})
+			return
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
+		var tooBig *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooBig):
+			writeReply(w, http.StatusRequestEntityTooLarge,
+				failure(wire.ErrorLimitExceeded, fmt.Sprintf("the body is longer than %d bytes", maxAPIBody)))
+		case err != nil:
+			writeReply(w, http.StatusBadRequest, failure(wire.ErrorBadRequest, "the body did not arrive"))
+		default:
+			writeReply(w, http.StatusOK, call(r, body))
+		}
+	})
+}
+
+// authorized compares digests, so that neither content nor length of the key
+// shows in the time it takes.
+func (a *serverAPI) authorized(h http.Header) bool {
+	key := h.Get("X-API-Key")
+	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); key == "" && ok && strings.EqualFold(scheme, "apikey") {
+		key = strings.TrimSpace(rest)
+	}
+	given := sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(given[:], a.key[:]) == 1
+}
+
+// payload is what a back end publishes: JSON, or bytes in base64.
+type payload struct {
+	Data    json.RawMessage `json:"data"`
+	B64Data []byte          `json:"b64data"`
+}
+
+func (p payload) bytes() []byte {
+	if len(p.B64Data) > 0 {
+		return p.B64Data
+	}
+	return p.Data
+}
+
+func (a *serverAPI) publish(r *http.Request, body []byte) apiReply {
+	var request struct {
+		Channel string `json:"channel"`
+		payload
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return failure(wire.ErrorBadRequest, err.Error())
+	}
+	if fault := a.fault(request.Channel, request.bytes()); fault != "" {
+		return failure(wire.ErrorBadRequest, fault)
+	}
+	result := a.send(r, []string{request.Channel}, request.bytes())[0]
+	if result.Error != nil {
+		return apiReply{Error: result.Error}
+	}
+	return apiReply{Result: empty{}}
+}
+
+func (a *serverAPI) broadcast(r *http.Request, body []byte) apiReply {
+	var request struct {
+		Channels []string `json:"channels"`
+		payload
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return failure(wire.ErrorBadRequest, err.Error())
+	}
+	switch {
+	case len(request.Channels) == 0:
+		return failure(wire.ErrorBadRequest, "channels is empty")
+	case len(request.Channels) > maxBroadcastChannels:
+		return failure(wire.ErrorLimitExceeded, fmt.Sprintf("more than %d channels", maxBroadcastChannels))
+	}
+	for _, channel := range request.Channels {
+		if fault := a.fault(channel, request.bytes()); fault != "" {
+			return failure(wire.ErrorBadRequest, fault)
+		}
+	}
+	return apiReply{Result: broadcastResult{a.send(r, request.Channels, request.bytes())}}
+}
+
+// fault says in one line why nothing can be published so; empty: it can.
+func (a *serverAPI) fault(channel string, data []byte) string {
+	switch {
+	case channel == "":
+		return "channel is missing"
+	case !a.rules.ValidChannel(channel):
+		return fmt.Sprintf("channel is no name: 1 to %d bytes of UTF-8 without control characters", a.rules.MaxChannelLength)
+	case len(data) == 0:
+		return "data is missing"
+	}
+	return ""
+}
+
+// send publishes data to all channels at once and waits until Redis has
+// accepted each, or the caller has gone.
+func (a *serverAPI) send(r *http.Request, channels []string, data []byte) []publishResult {
+	type outcome struct {
+		index int
+		err   error
+	}
+	outcomes := make(chan outcome, len(channels))
+	for i, channel := range channels {
+		a.bus.Publish(channel, data, func(err error) { outcomes <- outcome{i, err} })
+	}
+	results := make([]publishResult, len(channels))
+	for i := range results {
+		results[i].Error = failure(wire.ErrorInternal, "Redis has not answered").Error
+	}
+	for range channels {
+		select {
+		case o := <-outcomes:
+			if o.err == nil {
+				results[o.index] = publishResult{Result: &empty{}}
+			} else {
+				results[o.index].Error = failure(wire.ErrorInternal, o.err.Error()).Error
+			}
+		case <-r.Context().Done():
+			return results
+		}
+	}
+	return results
+}
+
+func (a *serverAPI) info(*http.Request, []byte) apiReply {
+	node := a.node
+	node.NumClients = a.stats.TotalConnections()
+	node.NumSubs = a.stats.Subscriptions.Load()
+	node.NumChannels = a.channels()
+	node.Uptime = int64(time.Since(a.started) / time.Second)
+	return apiReply{Result: infoResult{[]nodeInfo{node}}}
+}
+
+// disconnect closes one connection of this node. One that is not here is
+// answered like one that was: after the call it is gone either way.
+func (a *serverAPI) disconnect(_ *http.Request, body []byte) apiReply {
+	var request struct {
+		Client     string `json:"client"`
+		User       string `json:"user"`
+		Disconnect *struct {
+			Code   uint32 `json:"code"`
+			Reason string `json:"reason"`
+		} `json:"disconnect"`
+	}
+	if err := json.Unmarshal(body, &request); err != nil {
+		return failure(wire.ErrorBadRequest, err.Error())
+	}
+	switch {
+	case request.Client == "" && request.User != "":
+		return failure(wire.ErrorNotAvailable, "connections have no user: send the client id")
+	case request.Client == "":
+		return failure(wire.ErrorBadRequest, "client is missing")
+	}
+	d := wire.DisconnectForce
+	if custom := request.Disconnect; custom != nil {
+		if custom.Code < 3000 || custom.Code > 4999 {
+			return failure(wire.ErrorBadRequest, "disconnect.code is not from 3000 to 4999")
+		}
+		// The reason is a label of the metrics, which must not grow with what
+		// callers write, so only the code is theirs.
+		d = wire.Disconnect{Code: uint16(custom.Code), Reason: wire.DisconnectForce.Reason}
+	}
+	a.engine.Disconnect(request.Client, d)
+	return apiReply{Result: empty{}}
+}
+
+// failure is an error reply with the code of e and a message that says more.
+func failure(e *protocol.Error, detail string) apiReply {
+	return apiReply{Error: &protocol.Error{Code: e.Code, Message: e.Message + ": " + detail}}
+}
+
+func writeReply(w http.ResponseWriter, status int, reply apiReply) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A caller that has gone cannot be told.
+	_ = json.NewEncoder(w).Encode(reply)
+}

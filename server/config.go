@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// The modes.
+const (
+	modeIdiomatic = "idiomatic"
+	modeOptimized = "optimized"
+)
+
+// config is everything that the environment decides. The struct is the one
+// place where a variable is described: its name, default, bounds and meaning
+// are in the tags, and -help and the README print them.
+//
+// Tags: env and envDefault are read by package env; outOfBounds enforces min and
+// max (inclusive; 0 is allowed below min where the tag zero is there) and oneof;
+// shown replaces the default in the table; desc is the meaning.
+type config struct {
+	Mode         string `env:"MODE" oneof:"optimized idiomatic" shown:"optimized on Linux, else idiomatic" desc:"which engine runs"`
+	Addr         string `env:"ADDR" envDefault:":8080" desc:"address that clients connect to"`
+	InternalAddr string `env:"INTERNAL_ADDR" envDefault:"127.0.0.1:9000" desc:"address of health, readiness, metrics, pprof and the server API"`
+
+	RedisURL          string        `env:"REDIS_URL" shown:"embedded" desc:"redis://, rediss:// or unix:// URL; empty starts an embedded Redis, for trying out only"`
+	EmbeddedRedisAddr string        `env:"EMBEDDED_REDIS_ADDR" shown:"127.0.0.1:6379, or a free port" desc:"address of the embedded Redis; port 0 takes a free one"`
+	RedisPrefix       string        `env:"REDIS_PREFIX" desc:"what the names of the Redis channels begin with, before the channel's own name"`
+	RedisConnections  int           `env:"REDIS_CONNECTIONS" envDefault:"1" min:"1" max:"1024" desc:"Pub/Sub connections to Redis; channels are spread over them"`
+	HeartbeatInterval time.Duration `env:"HEARTBEAT_INTERVAL" envDefault:"3s" min:"50ms" max:"10m" desc:"time between two heartbeats to Redis"`
+	HeartbeatTimeout  time.Duration `env:"HEARTBEAT_TIMEOUT" envDefault:"3s" min:"50ms" max:"10m" desc:"silence after which a connection to Redis is given up and opened again"`
+	ChannelLinger     time.Duration `env:"CHANNEL_LINGER" envDefault:"1s" min:"0s" max:"1h" desc:"how long the node stays subscribed to a channel that nobody listens to any more"`
+
+	APIKey         string   `env:"API_KEY" desc:"key of the server API; empty switches the API off"`
+	AllowedOrigins []string `env:"ALLOWED_ORIGINS" shown:"same host" desc:"patterns of Origin headers that are let in, separated by commas, such as https://*.example.com; * lets any in"`
+	ClientPublish  bool     `env:"CLIENT_PUBLISH" envDefault:"false" desc:"lets clients publish"`
+	Echo           bool     `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
+	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"permessage-deflate; this version does not offer it, and refuses true"`
+
+	MaxMessageSize   int           `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
+	MaxChannels      int           `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
+	MaxChannelLength int           `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
+	MaxQueuedBytes   int           `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
+	MaxConnections   int           `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node takes; 0: as many as it has descriptors for"`
+	ConnectRate      int           `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node takes; 0: any number"`
+	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"time for a complete request, for the connect command after it, and for a message from its first byte to its last"`
+	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"how long a subscription waits for Redis"`
+	PingInterval     time.Duration `env:"PING_INTERVAL" envDefault:"25s" min:"1s" max:"1h" zero:"1" desc:"time between two pings; 0 sends none"`
+	PongTimeout      time.Duration `env:"PONG_TIMEOUT" envDefault:"8s" min:"100ms" max:"1h" desc:"time that a client has to answer a ping; shorter than PING_INTERVAL"`
+	GapRate          int           `env:"GAP_RATE" envDefault:"2000" min:"1" max:"10000000" desc:"subscriptions a second that the node ends after the Redis link broke, so that their clients do not all come back at once"`
+	DrainTime        time.Duration `env:"DRAIN_TIME" envDefault:"10s" min:"0s" max:"1h" desc:"time over which SIGTERM spreads the closing of connections"`
+
+	Loops           int           `env:"LOOPS" envDefault:"0" min:"0" max:"1024" desc:"optimized: event loops; 0: one for every CPU"`
+	Workers         int           `env:"WORKERS" envDefault:"128" min:"1" max:"100000" desc:"optimized: goroutines for what may block"`
+	ScheduleTimeout time.Duration `env:"SCHEDULE_TIMEOUT" envDefault:"1s" min:"1ms" max:"1m" desc:"optimized: how long the workers may stay full before accepting pauses"`
+
+	ReadBufferSize  int  `env:"READ_BUFFER_SIZE" envDefault:"4096" min:"128" max:"1048576" desc:"idiomatic: bytes of read buffer that every connection holds"`
+	WriteBufferSize int  `env:"WRITE_BUFFER_SIZE" envDefault:"4096" min:"128" max:"1048576" desc:"idiomatic: bytes of write buffer that every connection holds"`
+	WriteBufferPool bool `env:"WRITE_BUFFER_POOL" envDefault:"false" desc:"idiomatic: connections share write buffers, and hold one only while they write"`
+	SendQueue       int  `env:"SEND_QUEUE" envDefault:"512" min:"1" max:"1000000" desc:"idiomatic: messages that may wait for one connection's writer; each costs 8 bytes of every connection"`
+
+	LogLevel  slog.Level `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
+	LogFormat string     `env:"LOG_FORMAT" envDefault:"text" oneof:"text json" desc:"how the log is written to standard error"`
+}
+
+// errConfig says that a variable cannot be used; the text names it and says
+// what to do.
+var errConfig = errors.New("server: configuration")
+
+// loadConfig reads the configuration from environ, which is in the form of
+// os.Environ, for a program that runs on goos. The error wraps errConfig and has
+// one line for every variable that cannot be used.
+func loadConfig(environ []string, goos string) (config, error) {
+	var c config
+	err := env.ParseWithOptions(&c, env.Options{Environment: env.ToMap(environ)})
+	if err != nil {
+		return config{}, configError(parseFailures(err, env.ToMap(environ)))
+	}
+	if c.Mode == "" {
+		c.Mode = modeIdiomatic
+		if goos == "linux" {
+			c.Mode = modeOptimized
+		}
+	}
+	bad := outOfBounds(&c)
+	if len(bad) == 0 {
+		bad = c.contradictions(goos)
+	}
+	if len(bad) > 0 {
+		return config{}, configError(bad)
+	}
+	return c, nil
+}
+
+// configError is one error with a line for each problem, so that every line can
+// be read alone.
+func configError(lines []string) error {
+	return fmt.Errorf("%w: %s", errConfig, strings.Join(lines, "\n"+errConfig.Error()+": "))
+}
+
+// contradictions lists what the tags cannot express.
+func (c *config) contradictions(goos string) (bad []string) {
+	if c.Mode == modeOptimized && goos != "linux" {
+		bad = append(bad, "MODE=optimized: needs Linux (epoll), and this is "+goos+": set MODE=idiomatic")
+	}
+	if c.Compression {
+		bad = append(bad, "COMPRESSION=true: this version does not compress: unset it")
+	}
+	if c.PingInterval > 0 && c.PongTimeout >= c.PingInterval {
+		bad = append(bad, fmt.Sprintf("PONG_TIMEOUT=%v: must be shorter than PING_INTERVAL (%v)", c.PongTimeout, c.PingInterval))
+	}
+	for _, a := range []struct{ name, value string }{
+		{"ADDR", c.Addr}, {"INTERNAL_ADDR", c.InternalAddr}, {"EMBEDDED_REDIS_ADDR", c.EmbeddedRedisAddr},
+	} {
+		if err := validAddr(a.value); err != nil && (a.value != "" || a.name != "EMBEDDED_REDIS_ADDR") {
+			bad = append(bad, fmt.Sprintf("%s=%q: %v: write host:port, such as 127.0.0.1:8080 or :8080", a.name, a.value, err))
+		}
+	}
+	for _, origin := range c.AllowedOrigins {
+		if _, err := path.Match(origin, ""); err != nil {
+			bad = append(bad, fmt.Sprintf("ALLOWED_ORIGINS: %q is no pattern: write origins such as https://*.example.com", origin))
+		}
+	}
+	if c.RedisURL != "" {
+		if err := validRedisURL(c.RedisURL); err != nil {
+			bad = append(bad, fmt.Sprintf("REDIS_URL: %v: write redis://user:password@host:6379/0", err))
+		}
+	}
+	return bad
+}
+
+func validAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errors.New("no address")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port", port)
+	}
+	return nil
+}
+
+// validRedisURL never quotes the URL, for it may hold a password.
+func validRedisURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return errors.New("no URL")
+	}
+	switch u.Scheme {
+	case "redis", "rediss":
+		if u.Host == "" {
+			return errors.New("no host")
+		}
+		return nil
+	case "unix":
+		return nil
+	}
+	return fmt.Errorf("scheme %q is none of redis, rediss, unix", u.Scheme)
+}
+
+// parseFailures turns the errors of package env, which name struct fields, into
+// lines that name variables.
+func parseFailures(err error, environ map[string]string) (lines []string) {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []string{err.Error()}
+	}
+	for _, err := range all.Errors {
+		var bad env.ParseError
+		if !errors.As(err, &bad) {
+			lines = append(lines, err.Error())
+			continue
+		}
+		field, _ := reflect.TypeFor[config]().FieldByName(bad.Name)
+		name := field.Tag.Get("env")
+		lines = append(lines, fmt.Sprintf("%s=%q: %s", name, environ[name], wanted(field.Type)))
+	}
+	return lines
+}
+
+// wanted says how a value of this type is written.
+func wanted(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "no duration: write one with its unit, such as 25s or 1m30s"
+	case t == reflect.TypeFor[slog.Level]():
+		return "no log level: write debug, info, warn or error"
+	case t.Kind() == reflect.Bool:
+		return "neither true nor false: write one of them"
+	case t.Kind() == reflect.Int:
+		return "no whole number: write one, without a unit"
+	}
+	return "not understood"
+}
+
+// outOfBounds checks the tags min, max, zero and oneof.
+func outOfBounds(c *config) (bad []string) {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		name := field.Tag.Get("env")
+		if allowed := strings.Fields(field.Tag.Get("oneof")); len(allowed) > 0 {
+			text := fmt.Sprint(value.Interface())
+			if !slices.Contains(allowed, text) {
+				bad = append(bad, fmt.Sprintf("%s=%q: unknown: write %s", name, text, strings.Join(allowed, " or ")))
+			}
+		}
+		lowest, highest := field.Tag.Get("min"), field.Tag.Get("max")
+		if lowest == "" || value.Int() == 0 && field.Tag.Get("zero") != "" {
+			continue
+		}
+		if value.Int() < bound(field.Type, lowest) || value.Int() > bound(field.Type, highest) {
+			or := ""
+			if field.Tag.Get("zero") != "" {
+				or = "0, or "
+			}
+			bad = append(bad, fmt.Sprintf("%s=%v: out of range: write %sa value from %s to %s",
+				name, value.Interface(), or, lowest, highest))
+		}
+	}
+	return bad
+}
+
+// bound reads a min or max tag; a test shows that all of them can be read.
+func bound(t reflect.Type, s string) int64 {
+	if t == reflect.TypeFor[time.Duration]() {
+		d, _ := time.ParseDuration(s)
+		return int64(d)
+	}
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
+}

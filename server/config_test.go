@@ -1,0 +1,230 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLoadConfigDefaults(t *testing.T) {
+	for goos, mode := range map[string]string{"linux": modeOptimized, "darwin": modeIdiomatic, "windows": modeIdiomatic} {
+		c, err := loadConfig(nil, goos)
+		if err != nil {
+			t.Fatalf("%s: %v", goos, err)
+		}
+		if c.Mode != mode {
+			t.Errorf("%s: mode %q, want %q", goos, c.Mode, mode)
+		}
+		if c.Addr != ":8080" || c.InternalAddr != "127.0.0.1:9000" || c.PingInterval != 25*time.Second ||
+			c.MaxMessageSize != 64<<10 || c.MaxChannels != 128 || c.MaxQueuedBytes != 1<<20 || c.ClientPublish {
+			t.Errorf("%s: not the documented defaults: %+v", goos, c)
+		}
+	}
+}
+
+func TestLoadConfigValues(t *testing.T) {
+	c, err := loadConfig([]string{
+		"MODE=idiomatic", "ADDR=[::1]:0", "REDIS_URL=rediss://u:p@redis.example.com:6380/2", "REDIS_PREFIX=app:",
+		"ALLOWED_ORIGINS=https://*.example.com,https://example.org", "CLIENT_PUBLISH=true", "PING_INTERVAL=0",
+		"DRAIN_TIME=1m30s", "WRITE_BUFFER_POOL=1", "LOG_LEVEL=debug", "LOG_FORMAT=json", "MAX_CHANNELS=",
+	}, "linux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Mode != modeIdiomatic || c.Addr != "[::1]:0" || c.RedisPrefix != "app:" || !c.ClientPublish ||
+		c.PingInterval != 0 || c.DrainTime != 90*time.Second || !c.WriteBufferPool ||
+		c.LogLevel != slog.LevelDebug || c.LogFormat != "json" ||
+		!slices.Equal(c.AllowedOrigins, []string{"https://*.example.com", "https://example.org"}) {
+		t.Errorf("not what was set: %+v", c)
+	}
+	if c.MaxChannels != 128 {
+		t.Errorf("an empty MAX_CHANNELS gives %d, want the default", c.MaxChannels)
+	}
+}
+
+// badConfigurations are what a user may get wrong, and what the one line about
+// it must say.
+var badConfigurations = []struct {
+	environ []string
+	want    []string
+}{
+	{[]string{"MODE=fast"}, []string{`MODE="fast"`, "optimized or idiomatic"}},
+	{[]string{"MODE=Optimized"}, []string{`MODE="Optimized"`, "optimized or idiomatic"}},
+	{[]string{"ADDR=8080"}, []string{`ADDR="8080"`, "host:port"}},
+	{[]string{"ADDR=:99999"}, []string{`ADDR=":99999"`, `"99999" is no port`}},
+	{[]string{"INTERNAL_ADDR=localhost"}, []string{"INTERNAL_ADDR", "host:port"}},
+	{[]string{"EMBEDDED_REDIS_ADDR=x"}, []string{"EMBEDDED_REDIS_ADDR", "host:port"}},
+	{[]string{"REDIS_URL=localhost:6379"}, []string{"REDIS_URL", "redis://"}},
+	{[]string{"REDIS_URL=http://example.com"}, []string{"REDIS_URL", `"http"`, "redis://"}},
+	{[]string{"REDIS_URL=redis://"}, []string{"REDIS_URL", "no host"}},
+	{[]string{"REDIS_URL=redis://h:6379/ten"}, []string{"REDIS_URL", "database"}},
+	{[]string{"REDIS_CONNECTIONS=0"}, []string{"REDIS_CONNECTIONS=0", "1 to 1024"}},
+	{[]string{"ALLOWED_ORIGINS=https://a.example.com,[x"}, []string{"ALLOWED_ORIGINS", `"[x"`}},
+	{[]string{"CLIENT_PUBLISH=yes"}, []string{`CLIENT_PUBLISH="yes"`, "true", "false"}},
+	{[]string{"COMPRESSION=true"}, []string{"COMPRESSION=true"}},
+	{[]string{"MAX_MESSAGE_SIZE=64k"}, []string{`MAX_MESSAGE_SIZE="64k"`, "whole number"}},
+	{[]string{"MAX_MESSAGE_SIZE=-1"}, []string{"MAX_MESSAGE_SIZE=-1", "128"}},
+	{[]string{"MAX_MESSAGE_SIZE=99999999999999999999"}, []string{"MAX_MESSAGE_SIZE"}},
+	{[]string{"MAX_CONNECTIONS=-5"}, []string{"MAX_CONNECTIONS=-5"}},
+	{[]string{"PING_INTERVAL=25"}, []string{`PING_INTERVAL="25"`, "25s"}},
+	{[]string{"PING_INTERVAL=10ms"}, []string{"PING_INTERVAL=10ms", "0, or"}},
+	{[]string{"PONG_TIMEOUT=25s"}, []string{"PONG_TIMEOUT=25s", "PING_INTERVAL"}},
+	{[]string{"DRAIN_TIME=-1s"}, []string{"DRAIN_TIME=-1s"}},
+	{[]string{"WORKERS=0"}, []string{"WORKERS=0"}},
+	{[]string{"LOG_LEVEL=loud"}, []string{`LOG_LEVEL="loud"`, "debug"}},
+	{[]string{"LOG_FORMAT=xml"}, []string{`LOG_FORMAT="xml"`, "text or json"}},
+}
+
+func TestLoadConfigRefuses(t *testing.T) {
+	for _, test := range badConfigurations {
+		t.Run(strings.Join(test.environ, " "), func(t *testing.T) {
+			var stderr strings.Builder
+			// What the bus alone can tell is refused before anything is served.
+			environ := append([]string{"ADDR=127.0.0.1:0", "INTERNAL_ADDR=127.0.0.1:0"}, test.environ...)
+			if code := program(nil, environ, &strings.Builder{}, &stderr); code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			line := strings.TrimSuffix(stderr.String(), "\n")
+			if strings.Contains(line, "\n") || !strings.HasPrefix(line, "server: configuration: ") {
+				t.Errorf("not one line about the configuration: %q", line)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(line, want) {
+					t.Errorf("%q does not say %q", line, want)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadConfigNamesEveryBadVariable(t *testing.T) {
+	_, err := loadConfig([]string{"MODE=x", "WORKERS=0", "LOG_FORMAT=x"}, "linux")
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines, want one for each variable: %q", len(lines), lines)
+	}
+	for _, line := range lines {
+		if !strings.HasPrefix(line, "server: configuration: ") {
+			t.Errorf("%q cannot be read alone", line)
+		}
+	}
+}
+
+func TestOptimizedNeedsLinux(t *testing.T) {
+	_, err := loadConfig([]string{"MODE=optimized"}, "darwin")
+	if err == nil || !strings.Contains(err.Error(), "MODE=optimized: needs Linux") || !strings.Contains(err.Error(), "MODE=idiomatic") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestConfigHidesPassword(t *testing.T) {
+	for _, url := range []string{"http://u:hunter2@h", "redis://u:hunter2@h:x:y", "redis://u:hunter2@h/ten", "redis://u:hunter2@h?db=ten"} {
+		var stderr strings.Builder
+		program(nil, []string{"ADDR=127.0.0.1:0", "INTERNAL_ADDR=127.0.0.1:0", "REDIS_URL=" + url}, &strings.Builder{}, &stderr)
+		if stderr.Len() == 0 || strings.Contains(stderr.String(), "hunter2") {
+			t.Errorf("REDIS_URL=%s: %q", url, stderr.String())
+		}
+	}
+}
+
+// TestConfigTags shows that every tag can be read and that every default obeys
+// its own bounds.
+func TestConfigTags(t *testing.T) {
+	config := reflect.TypeFor[config]()
+	seen := make(map[string]bool)
+	for i := range config.NumField() {
+		field := config.Field(i)
+		name, desc := field.Tag.Get("env"), field.Tag.Get("desc")
+		if name == "" || seen[name] || desc == "" || strings.ContainsAny(desc, "|\n") {
+			t.Errorf("%s: env %q or desc %q: missing, twice or not for a table", field.Name, name, desc)
+		}
+		seen[name] = true
+		lowest, highest := field.Tag.Get("min"), field.Tag.Get("max")
+		if (lowest == "") != (highest == "") {
+			t.Errorf("%s: only one bound", name)
+		}
+		for _, s := range []string{lowest, highest} {
+			if s == "" {
+				continue
+			}
+			var err error
+			if field.Type == reflect.TypeFor[time.Duration]() {
+				_, err = time.ParseDuration(s)
+			} else {
+				_, err = strconv.Atoi(s)
+			}
+			if err != nil {
+				t.Errorf("%s: bound %q: %v", name, s, err)
+			}
+		}
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, test := range []struct {
+		args       []string
+		code       int
+		out, wrong string
+	}{
+		{[]string{"-help"}, exitOK, "SCHEDULE_TIMEOUT", ""},
+		{[]string{"--help"}, exitOK, "usage: server", ""},
+		{[]string{"-h"}, exitOK, "usage: server", ""},
+		{[]string{"-version"}, exitOK, "tandem " + version, ""},
+		{[]string{"-port=80"}, exitUsage, "", "-port"},
+		{[]string{"start"}, exitUsage, "", `"start"`},
+	} {
+		var stdout, stderr strings.Builder
+		if code := program(test.args, nil, &stdout, &stderr); code != test.code {
+			t.Errorf("%q: exit code %d, want %d", test.args, code, test.code)
+		}
+		if !strings.Contains(stdout.String(), test.out) || !strings.Contains(stderr.String(), test.wrong) {
+			t.Errorf("%q printed %q and %q", test.args, stdout.String(), stderr.String())
+		}
+		if lines := strings.Count(stderr.String(), "\n"); test.wrong != "" && lines != 1 {
+			t.Errorf("%q: %d lines of error, want 1", test.args, lines)
+		}
+	}
+}
+
+func TestHelpListsEverything(t *testing.T) {
+	var b strings.Builder
+	if err := printHelp(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variables() {
+		if !strings.Contains(b.String(), "\n"+v.name+" ") || !strings.Contains(b.String(), v.meaning) {
+			t.Errorf("-help does not explain %s", v.name)
+		}
+	}
+}
+
+// TestReadmeTable keeps the README's table what -help prints.
+func TestReadmeTable(t *testing.T) {
+	const path, begin, end = "../README.md", "<!-- variables -->\n", "<!-- end of variables -->"
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(file), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no table between %q and %q", path, begin, end)
+	}
+	if want := markdownTable(); got == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s: the table is not what the configuration is: run make readme", path)
+	}
+	if err := os.WriteFile(path, []byte(before+begin+markdownTable()+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

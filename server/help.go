@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+)
+
+// variable is one line of the configuration's table.
+type variable struct {
+	name, value, meaning string
+}
+
+// variables lists what config reads, in the order of the struct.
+func variables() []variable {
+	t := reflect.TypeFor[config]()
+	list := make([]variable, 0, t.NumField())
+	for i := range t.NumField() {
+		tag := t.Field(i).Tag
+		v := variable{name: tag.Get("env"), value: tag.Get("envDefault"), meaning: tag.Get("desc")}
+		if shown := tag.Get("shown"); shown != "" {
+			v.value = shown
+		}
+		if v.value == "" {
+			v.value = "empty"
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+const usage = `Tandem is a push server: it holds the WebSocket connections of browsers and apps
+and sends each message that a back end publishes to Redis to the connections
+subscribed to its channel.
+
+usage: server [-help | -version | -health]
+
+  -help     print this
+  -version  print the version
+  -health   ask the server that runs with this environment for its health, and
+            exit 0 or 1; for container health checks
+
+Everything else is set by environment variables. An empty one counts as unset.
+Durations are written with their unit (25s, 1m30s), sizes in bytes.
+
+`
+
+// printHelp writes the usage and the table of all variables.
+func printHelp(w io.Writer) error {
+	if _, err := io.WriteString(w, usage); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range variables() {
+		if _, err := fmt.Fprintf(table, "%s\t%s\t%s\n", v.name, v.value, v.meaning); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+// markdownTable is the same table as the README has it.
+func markdownTable() string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n| --- | --- | --- |\n")
+	for _, v := range variables() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.name, quoted(v.value), strings.ReplaceAll(v.meaning, "*", `\*`))
+	}
+	return b.String()
+}
+
+// quoted sets a default that can be typed as it is in code font.
+func quoted(value string) string {
+	if strings.Contains(value, " ") || value == "empty" || value == "embedded" {
+		return value
+	}
+	return "`" + value + "`"
+}

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/redisbus"
+)
+
+// drainGrace is what connections get beyond DRAIN_TIME to answer their close
+// frame, before they are cut off.
+const drainGrace = modes.CloseWait + 2*time.Second
+
+// errDraining is why a node that was told to stop is not ready.
+var errDraining = errors.New("draining")
+
+// node is a running server: what run starts and, in reverse, ends.
+type node struct {
+	config   config
+	stderr   io.Writer
+	log      *slog.Logger
+	bus      *redisbus.Bus
+	engine   modes.Engine
+	stats    *modes.Stats
+	rules    session.Rules
+	draining atomic.Bool
+	// publishLine is a command line that publishes to the channel news.
+	publishLine string
+}
+
+// run serves until stop is closed and the connections are drained, or until
+// something fails that it cannot go on without. It returns once everything that
+// it started has ended.
+func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) error {
+	n := &node{config: c, stderr: stderr, log: newLog(c, stderr), stats: modes.NewStats()}
+	if err := n.reserveDescriptors(); err != nil {
+		return err
+	}
+	internal, err := net.Listen("tcp", c.InternalAddr)
+	if err != nil {
+		return fmt.Errorf("server: INTERNAL_ADDR=%s: %w", c.InternalAddr, err)
+	}
+	defer func() { _ = internal.Close() }()
+
+	redisURL, client := c.RedisURL, "redis-cli"
+	if redisURL == "" {
+		embedded, err := redisbus.StartEmbedded(c.EmbeddedRedisAddr)
+		if err != nil {
+			return fmt.Errorf("server: EMBEDDED_REDIS_ADDR=%s: %w", c.EmbeddedRedisAddr, err)
+		}
+		defer embedded.Close()
+		redisURL = embedded.URL()
+		client += " -p " + embedded.Port()
+	}
+	n.publishLine = client + " publish " + c.RedisPrefix + `news '{"hello":"world"}'`
+	n.bus, err = redisbus.New(n.busOptions(redisURL))
+	if err != nil {
+		return fmt.Errorf("%w: REDIS_URL: %w", errConfig, err)
+	}
+	defer n.bus.Close()
+	if err := n.open(); err != nil {
+		return err
+	}
+	if err := n.bus.Start(n.engine); err != nil {
+		return err
+	}
+	if c.RedisURL == "" {
+		n.announceEmbedded()
+	}
+	return n.serve(ctx, internal, stop)
+}
+
+// reserveDescriptors raises the limit of open files and sees that the
+// connections leave some for everything else.
+func (n *node) reserveDescriptors() error {
+	limit, err := raiseDescriptorLimit()
+	if err != nil {
+		return err
+	}
+	room := int(min(limit-min(limit/4, 256), 100_000_000))
+	switch {
+	case n.config.MaxConnections == 0:
+		n.config.MaxConnections = room
+	case n.config.MaxConnections > room:
+		n.log.Warn("MAX_CONNECTIONS is more than the limit of open files allows: raise it (ulimit -n)",
+			"MAX_CONNECTIONS", n.config.MaxConnections, "open_files", limit)
+	}
+	return nil
+}
+
+func (n *node) busOptions(url string) redisbus.Options {
+	c := &n.config
+	linger := c.ChannelLinger
+	if linger == 0 {
+		linger = -1
+	}
+	return redisbus.Options{
+		URL: url, Prefix: c.RedisPrefix, Connections: c.RedisConnections,
+		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout,
+		SubscribeTimeout: c.SubscribeTimeout, Linger: linger, Log: n.log,
+	}
+}
+
+// open binds the public address.
+func (n *node) open() error {
+	c := &n.config
+	n.rules = session.Rules{
+		Version: "tandem " + version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
+		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
+	}
+	door, err := modes.NewDoor(modes.DoorOptions{
+		AllowedOrigins: c.AllowedOrigins, Echo: c.Echo,
+		MaxConnections: c.MaxConnections, ConnectRate: c.ConnectRate,
+	}, n.rules, n.stats)
+	if err != nil {
+		return fmt.Errorf("%w: ALLOWED_ORIGINS: %w", errConfig, err)
+	}
+	handler, err := publicHandler(demo{
+		Mode: c.Mode, Version: version, Publish: c.ClientPublish, Endpoint: modes.PathCentrifuge, Command: n.publishLine,
+	})
+	if err != nil {
+		return err
+	}
+	n.engine, err = newEngine(c, modes.Config{
+		Addr: c.Addr, Handler: handler, Bus: n.bus, Door: door, Rules: n.rules,
+		Limits: modes.Limits{
+			MaxMessageSize: c.MaxMessageSize, MaxQueuedBytes: c.MaxQueuedBytes,
+			HandshakeTimeout: c.HandshakeTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
+			SubscribeTimeout: c.SubscribeTimeout, GapRate: c.GapRate,
+		},
+		Stats: n.stats, Log: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: ADDR=%s: %w", c.Addr, err)
+	}
+	return nil
+}
+
+// announceEmbedded tells a newcomer what to try. The command has quotes, which
+// the text log would escape, so that there it is printed beside the log.
+func (n *node) announceEmbedded() {
+	n.log.Warn("embedded Redis: for trying out only; set REDIS_URL for a real one")
+	page := pageURL(n.engine.Addr())
+	if n.config.LogFormat == "json" {
+		n.log.Info("try it", "page", page, "publish", n.publishLine)
+		return
+	}
+	_, _ = fmt.Fprintf(n.stderr, "\n    demo page   %s\n    publish     %s\n\n", page, n.publishLine)
+}
+
+// pageURL is where a browser on this machine finds the demo page.
+func pageURL(addr net.Addr) string {
+	host, port, _ := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// serve runs the engine and the internal listener until stop, then drains.
+func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- n.engine.Serve(ctx) }()
+
+	server := newInternalServer(internalHandler(n.ready, n.metrics(), n.api(), n.log), n.log)
+	inside := make(chan error, 1)
+	go func() { inside <- server.Serve(internal) }()
+	defer n.stopInternal(server, inside)
+
+	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version,
+		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections)
+	select {
+	case err := <-served:
+		if err == nil {
+			err = errors.New("it ended unasked")
+		}
+		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
+	case <-stop:
+	}
+	n.draining.Store(true)
+	n.drain(ctx)
+	cancel()
+	if err := <-served; err != nil {
+		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
+	}
+	n.log.Info("stopped")
+	return nil
+}
+
+func (n *node) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.config.DrainTime+drainGrace)
+	defer cancel()
+	open := n.stats.TotalConnections()
+	if err := n.engine.Drain(ctx, n.config.DrainTime); err != nil {
+		n.log.Warn("not all connections answered their close frame: cutting them off",
+			"left", n.stats.TotalConnections(), "err", err)
+		return
+	}
+	n.log.Info("drained", "connections", open)
+}
+
+// stopInternal lets the requests that run end, for a while, and waits for the
+// listener's goroutine.
+func (n *node) stopInternal(server *http.Server, inside <-chan error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		_ = server.Close()
+	}
+	if err := <-inside; !errors.Is(err, http.ErrServerClosed) {
+		n.log.Error("internal listener failed", "err", err)
+	}
+}
+
+// ready returns why this node should get no clients.
+func (n *node) ready() error {
+	if n.draining.Load() {
+		return errDraining
+	}
+	return n.bus.Ready()
+}
+
+func (n *node) metrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		buildInfo(n.config.Mode),
+		newBusCollector(n.bus),
+	)
+	n.stats.Register(registry)
+	return registry
+}
+
+func (n *node) api() *serverAPI {
+	if n.config.APIKey == "" {
+		return nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return newServerAPI(n.config.APIKey, n.bus, n.engine, n.rules, n.stats,
+		n.channels,
+		nodeInfo{UID: session.NewID().String(), Name: name, Version: version, Mode: n.config.Mode})
+}
+
+// channels is how many channels the node is subscribed to in Redis.
+func (n *node) channels() (sum int) {
+	for _, link := range n.bus.Stats().Links {
+		sum += link.Channels
+	}
+	return sum
+}
