@@ -1,0 +1,209 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// Sentinels that callers can tell apart.
+var (
+	// ErrUnsupported says that the load generator does not run on this system.
+	ErrUnsupported = errors.New("load: the load generator needs Linux (epoll)")
+	// ErrCommand says that a command is not valid; nothing was done.
+	ErrCommand = errors.New("load: bad command")
+)
+
+// Names of the protocols that a connection can speak.
+const (
+	Centrifuge = "centrifuge"
+	Raw        = "raw"
+	Floor      = "floor"
+)
+
+// Names of the commands; see the package documentation.
+const (
+	Connect    = "connect"
+	Idle       = "idle"
+	Disconnect = "disconnect"
+	Freeze     = "freeze"
+	Publish    = "publish"
+	Churn      = "churn"
+	Mark       = "mark"
+	Settle     = "settle"
+	Report     = "report"
+	Quit       = "quit"
+)
+
+// Ways to end a connection.
+const (
+	Close = "close" // close frame, then wait for the server
+	Drop  = "drop"  // close the socket
+	Reset = "reset" // TCP reset
+)
+
+const (
+	maxChannelName  = 64
+	defaultFrom     = "127.0.1.1"
+	defaultSources  = 8
+	defaultWindow   = 256
+	defaultDialTime = 15000
+	maxPublishSize  = 1 << 20
+)
+
+// Command is one line of a load process's input. Fields that its Cmd does not
+// name in the package documentation are ignored.
+type Command struct {
+	ID  int    `json:"id"`
+	Cmd string `json:"cmd"`
+
+	// N is a number of connections.
+	N int `json:"n,omitempty"`
+	// Rate is a second: connections, publications or replacements.
+	Rate float64 `json:"rate,omitempty"`
+	// Target is the server's address, host:port or ws://host:port[/path].
+	Target string `json:"target,omitempty"`
+	// Protocol is Centrifuge (also when empty), Raw or Floor.
+	Protocol string `json:"protocol,omitempty"`
+	// Path overrides the protocol's request path.
+	Path string `json:"path,omitempty"`
+	// Channel is the channel's name; %d in it stands for the channel's number
+	// and gives each connection a channel of its own.
+	Channel string `json:"channel,omitempty"`
+	// First is the channel number of the first connection.
+	First int `json:"first,omitempty"`
+	// From is the first source address on loopback, Sources how many follow it.
+	From    string `json:"from,omitempty"`
+	Sources int    `json:"sources,omitempty"`
+	// Window bounds handshakes under way at one time.
+	Window int `json:"window,omitempty"`
+	// Rcvbuf is SO_RCVBUF in bytes, 0 leaves the kernel's choice.
+	Rcvbuf int `json:"rcvbuf,omitempty"`
+	// TimeoutMS bounds one handshake (connect) or the wait (settle), milliseconds.
+	TimeoutMS int `json:"timeout_ms,omitempty"`
+	// MS is how long idle lasts, milliseconds.
+	MS int `json:"ms,omitempty"`
+	// How is Close (also when empty), Drop or Reset.
+	How string `json:"how,omitempty"`
+	// Fraction of the subscribed connections, 0 to 1.
+	Fraction float64 `json:"fraction,omitempty"`
+	// Size of a published payload in bytes.
+	Size int `json:"size,omitempty"`
+	// Count of publications, 0 for no end.
+	Count int `json:"count,omitempty"`
+	// Next and NextEach are sequence numbers for mark.
+	Next     uint32   `json:"next,omitempty"`
+	NextEach []uint32 `json:"next_each,omitempty"`
+	// Last and LastEach are sequence numbers for settle.
+	Last     uint32   `json:"last,omitempty"`
+	LastEach []uint32 `json:"last_each,omitempty"`
+	// Own makes settle wait for what this process published by publish.
+	Own bool `json:"own,omitempty"`
+
+	problem error // what is wrong with the command, to be answered
+}
+
+func bad(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrCommand, fmt.Sprintf(format, a...))
+}
+
+// check fills in defaults and says what is wrong with c, if anything.
+func (c *Command) check() error {
+	if c.Rate < 0 || c.Rate > 1e8 || c.Rate != c.Rate {
+		return bad("%s: rate %g is not between 0 and 1e8 a second", c.Cmd, c.Rate)
+	}
+	if c.N < 0 {
+		return bad("%s: n %d is negative", c.Cmd, c.N)
+	}
+	if c.TimeoutMS < 0 || c.MS < 0 {
+		return bad("%s: a negative time", c.Cmd)
+	}
+	switch c.How {
+	case "":
+		c.How = Close
+	case Close, Drop, Reset:
+	default:
+		return bad("%s: how %q is none of close, drop, reset", c.Cmd, c.How)
+	}
+	switch c.Cmd {
+	case Connect:
+		return c.checkConnect()
+	case Freeze:
+		if !(c.Fraction >= 0 && c.Fraction <= 1) {
+			return bad("freeze: fraction %g is not between 0 and 1", c.Fraction)
+		}
+	case Publish:
+		if c.Size == 0 {
+			c.Size = 128
+		}
+		if c.Size < 0 || c.Size > maxPublishSize || c.Count < 0 {
+			return bad("publish: size %d or count %d is out of bounds", c.Size, c.Count)
+		}
+	case Mark:
+		if c.Next == 0 && len(c.NextEach) == 0 {
+			return bad("mark: next or next_each is missing: numbers count from 1")
+		}
+	case Idle, Disconnect, Churn, Settle, Report, Quit:
+	default:
+		return bad("%q is no command", c.Cmd)
+	}
+	return nil
+}
+
+func (c *Command) checkConnect() error {
+	if c.N == 0 {
+		return bad("connect: n is missing: say how many connections")
+	}
+	if rest, ok := strings.CutPrefix(c.Target, "ws://"); ok {
+		host, path, found := strings.Cut(rest, "/")
+		c.Target = host
+		if found && c.Path == "" {
+			c.Path = "/" + path
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Target); err != nil {
+		return bad("connect: target %q is no host:port and no ws:// address", c.Target)
+	}
+	if c.Channel == "" {
+		c.Channel = "bench"
+	}
+	if len(c.Channel) > maxChannelName || strings.ContainsAny(c.Channel, "\"\\ \r\n&#?") {
+		return bad("connect: channel %q is longer than %d bytes or needs escaping", c.Channel, maxChannelName)
+	}
+	if strings.Count(c.Channel, "%") > 1 || strings.Contains(c.Channel, "%") && !strings.Contains(c.Channel, "%d") {
+		return bad("connect: channel %q may hold one %%d and no other %%", c.Channel)
+	}
+	if c.First < 0 || c.First+c.N > 9e7 {
+		return bad("connect: channel numbers from %d for %d are out of bounds", c.First, c.N)
+	}
+	switch c.Protocol {
+	case "":
+		c.Protocol = Centrifuge
+	case Centrifuge, Raw, Floor:
+	default:
+		return bad("connect: protocol %q is none of centrifuge, raw, floor", c.Protocol)
+	}
+	if strings.ContainsAny(c.Path, " \r\n") {
+		return bad("connect: path %q holds a space or line end", c.Path)
+	}
+	if c.From == "" {
+		c.From = defaultFrom
+	}
+	if ip := net.ParseIP(c.From).To4(); ip == nil {
+		return bad("connect: from %q is no IPv4 address", c.From)
+	}
+	if c.Sources == 0 {
+		c.Sources = defaultSources
+	}
+	if c.Sources < 0 || c.Window < 0 || c.Rcvbuf < 0 {
+		return bad("connect: sources, window and rcvbuf may not be negative")
+	}
+	if c.Window == 0 {
+		c.Window = defaultWindow
+	}
+	if c.TimeoutMS == 0 {
+		c.TimeoutMS = defaultDialTime
+	}
+	return nil
+}

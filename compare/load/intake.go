@@ -1,0 +1,214 @@
+package load
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tandem-ws/tandem/compare/payload"
+)
+
+// verdict is what the loop has to do after bytes of a connection were taken in.
+type verdict uint8
+
+const (
+	carryOn  verdict = iota
+	upgraded         // the 101 is complete: send the join command
+	finished         // the connection is over, intake.cause says why
+)
+
+// causes of an end that are no close code of the server.
+const (
+	causeEOF       = -1
+	causeReset     = -2
+	causeLocal     = -3
+	causeViolation = -4 // server broke RFC 6455; intake.detail says how
+	causeRefused   = -5 // handshake or subscription refused; intake.detail
+	causeTimeout   = -6
+	causeNoStatus  = 1005
+)
+
+// intake takes in what servers send, with no socket in sight: it parses,
+// counts and times. One loop owns it.
+type intake struct {
+	groups  []group
+	slots   slots
+	heads   map[uint32][]byte // unfinished response heads, by record index
+	count   Counters
+	latency *hdrhistogram.Histogram
+	connect *hdrhistogram.Histogram
+
+	// reply collects frames to be sent back on the connection being fed.
+	reply []byte
+	// joinedNow counts connections subscribed for the first time or again.
+	joinedNow int
+	cause     int
+	detail    string
+}
+
+func newIntake() *intake {
+	return &intake{
+		heads:   map[uint32][]byte{},
+		latency: newHistogram(),
+		connect: newHistogram(),
+		reply:   make([]byte, 0, 4096),
+	}
+}
+
+// end sets the cause and is the verdict that goes with it.
+func (in *intake) end(cause int, detail string) verdict {
+	in.cause, in.detail = cause, detail
+	return finished
+}
+
+// forget frees what is kept beside r's record.
+func (in *intake) forget(r *record) {
+	in.slots.drop(&r.stash)
+	in.slots.drop(&r.part)
+	if r.state == upgrading {
+		delete(in.heads, r.index)
+	}
+}
+
+// feed takes in bytes b that r received at time now (ns since 1970). b is not
+// kept. Answers are appended to in.reply.
+func (in *intake) feed(r *record, b []byte, now int64) verdict {
+	if r.state != upgrading {
+		return in.frames(r, b, now)
+	}
+	head := b
+	kept, again := in.heads[r.index]
+	if again {
+		head = append(kept, b...)
+	}
+	i := bytes.Index(head, headEnd)
+	if i > maxHead || i < 0 && len(head) > maxHead {
+		return in.end(causeRefused, "response head longer than 8 KB")
+	}
+	if i < 0 {
+		if !again {
+			head = bytes.Clone(b)
+		}
+		in.heads[r.index] = head
+		return carryOn
+	}
+	delete(in.heads, r.index)
+	if v := in.head(r, head[:i+len(headEnd)], now); v != upgraded {
+		return v
+	}
+	if rest := head[i+len(headEnd):]; len(rest) > 0 {
+		if v := in.frames(r, rest, now); v != carryOn {
+			return v
+		}
+	}
+	return upgraded
+}
+
+const maxHead = 8 << 10
+
+var (
+	headEnd     = []byte("\r\n\r\n")
+	switching   = []byte("HTTP/1.1 101")
+	acceptValue = []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+)
+
+// head judges a complete response head.
+func (in *intake) head(r *record, head []byte, now int64) verdict {
+	if !bytes.HasPrefix(head, switching) {
+		return in.end(causeRefused, status(head))
+	}
+	if !bytes.Contains(head, acceptValue) {
+		return in.end(causeRefused, "wrong Sec-WebSocket-Accept")
+	}
+	r.state = joining
+	if in.groups[r.group].protocol == protoRaw {
+		in.joined(r, now)
+	}
+	return upgraded
+}
+
+// status names what a server answered instead of 101.
+func status(head []byte) string {
+	_, rest, _ := bytes.Cut(head, []byte(" "))
+	if !bytes.HasPrefix(head, []byte("HTTP/1.")) || len(rest) < 3 {
+		return "no HTTP response"
+	}
+	return "status " + strings.ToValidUTF8(string(rest[:3]), "?")
+}
+
+// joined notes that r's subscription is confirmed.
+func (in *intake) joined(r *record, now int64) {
+	if r.state != joining {
+		return
+	}
+	r.state = joined
+	in.joinedNow++
+	if r.flags&wasJoined == 0 {
+		r.flags |= wasJoined
+		record64(in.connect, now-r.started)
+	}
+}
+
+func record64(h *hdrhistogram.Histogram, ns int64) {
+	// out of range values cannot happen: ns is clamped to the histogram's range
+	_ = h.RecordValue(min(max(ns, 0), highestLatency))
+}
+
+// message takes in one complete message, or the first slotSize bytes of it.
+func (in *intake) message(r *record, b []byte, now int64) verdict {
+	if m, ok := payload.Parse(b, int(r.offset)); ok && r.state == joined {
+		in.deliver(r, m, now)
+		return carryOn
+	}
+	return in.unusual(r, b, now)
+}
+
+func (in *intake) deliver(r *record, m payload.Message, now int64) {
+	in.count.Delivered++
+	if r.state == joining {
+		in.count.Early++
+	}
+	record64(in.latency, now-m.Time)
+	if m.Channel != r.channel {
+		in.count.Misrouted++
+		return
+	}
+	in.sequence(r, m.Sequence)
+}
+
+// unusual takes in a message that is no payload at the expected place.
+func (in *intake) unusual(r *record, b []byte, now int64) verdict {
+	b = b[:min(len(b), slotSize)]
+	switch in.groups[r.group].protocol {
+	case protoCentrifuge:
+		return in.line(r, b, now)
+	case protoFloor:
+		if r.state == joining {
+			in.joined(r, now)
+			return carryOn
+		}
+	}
+	in.find(r, b, now)
+	return carryOn
+}
+
+// find delivers a message whose payload stands elsewhere than before.
+func (in *intake) find(r *record, b []byte, now int64) {
+	m, at, ok := payload.Find(b)
+	if !ok {
+		in.count.Unknown++
+		return
+	}
+	r.offset = uint16(at)
+	in.deliver(r, m, now)
+}
+
+// closeCode is the code in a close frame's payload.
+func closeCode(b []byte) int {
+	if len(b) < 2 {
+		return causeNoStatus
+	}
+	return int(binary.BigEndian.Uint16(b))
+}

@@ -1,0 +1,401 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs a load process's Serve in this process.
+func start(t *testing.T) *Client {
+	t.Helper()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	served := make(chan error, 1)
+	go func() {
+		err := Serve(context.Background(), inR, outW)
+		_ = outW.Close()
+		served <- err
+	}()
+	c := NewClient(inW, outR)
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func do(t *testing.T, c *Client, command Command) Answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	a, err := c.Do(ctx, command)
+	if err != nil {
+		t.Fatalf("%+v: %v", command, err)
+	}
+	return a
+}
+
+// until asks for reports until one is as it should be.
+func until(t *testing.T, c *Client, what string, ok func(Answer) bool) Answer {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		a := do(t, c, Command{Cmd: Report})
+		if ok(a) {
+			return a
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("never came to %s: %+v", what, a)
+		}
+	}
+}
+
+// each protocol's connect command against s, channels named so that the stub
+// knows how to publish.
+func connects(s *stub) map[string]Command {
+	return map[string]Command{
+		Centrifuge: {Cmd: Connect, Target: s.addr(), Protocol: Centrifuge, Channel: "c-bench"},
+		Raw:        {Cmd: Connect, Target: "ws://" + s.addr(), Protocol: Raw, Channel: "raw-bench"},
+		Floor:      {Cmd: Connect, Target: s.addr(), Protocol: Floor, Channel: "bench"},
+	}
+}
+
+func TestEveryProtocol(t *testing.T) {
+	for _, name := range []string{Centrifuge, Raw, Floor} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newStub(t), start(t)
+			connect := connects(s)[name]
+			connect.N = 50
+			a := do(t, c, connect)
+			if a.Subscribed != 50 || a.Connected != 50 || a.Connecting != 0 || a.FailedTotal() != 0 {
+				t.Fatalf("%+v", a)
+			}
+			if h, err := a.ConnectTime.Decode(); err != nil || h.TotalCount() != 50 {
+				t.Errorf("connect times: %v, %v", h.TotalCount(), err)
+			}
+			do(t, c, Command{Cmd: Mark, Next: 1})
+			for i := range uint32(20) {
+				s.publish(connect.Channel, body(i+1, 0, 128))
+			}
+			a = do(t, c, Command{Cmd: Settle, Last: 20})
+			if a.Total.Delivered != 1000 || !a.Total.Clean() || a.Total.Unknown != 0 {
+				t.Errorf("%+v", a.Total)
+			}
+			if h, err := a.Latency.Decode(); err != nil || h.TotalCount() != 1000 {
+				t.Errorf("latencies: %v, %v", h.TotalCount(), err)
+			}
+			for _, sub := range s.subscribers(connect.Channel) {
+				sub.write(serverFrame(finBit|opPing, "hello"))
+			}
+			until(t, c, "50 pings", func(a Answer) bool { return a.Total.Pings == 50 })
+			waitFor(t, "50 pongs", func() bool { return s.get(func(s *stub) int { return s.pongs }) == 50 })
+			if n := s.get(func(s *stub) int { return len(s.froms) }); n != defaultSources {
+				t.Errorf("connections came from %d addresses, want %d", n, defaultSources)
+			}
+			a = do(t, c, Command{Cmd: Disconnect, N: 20})
+			if a.Subscribed != 30 || a.Connected != 30 || a.Closed["local"] != 20 {
+				t.Errorf("after disconnect: %+v", a)
+			}
+			a = do(t, c, Command{Cmd: Disconnect, N: 10, How: Reset})
+			if a.Subscribed != 20 || a.Closed["local"] != 30 {
+				t.Errorf("after reset: %+v", a)
+			}
+		})
+	}
+}
+
+// waitFor waits for a condition that another goroutine brings about.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came to %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestChannelEach(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 10, Target: s.addr(), Channel: "c-%d-x", First: 100})
+	do(t, c, Command{Cmd: Mark, Next: 1})
+	s.publish("c-103-x", body(1, 103, 200))
+	s.publish("c-104-x", body(1, 105, 200)) // another channel's number
+	s.publish("c-109-x", body(2, 109, 200)) // the first is lost
+	a := until(t, c, "three messages", func(a Answer) bool { return a.Total.Delivered == 3 })
+	if a.Total.Misrouted != 1 || a.Total.Lost != 1 {
+		t.Errorf("%+v", a.Total)
+	}
+	last := make([]uint32, 110)
+	last[103], last[109], last[100] = 1, 2, 3 // 100 received none
+	a = do(t, c, Command{Cmd: Settle, LastEach: last, TimeoutMS: 50})
+	if a.Total.Lost != 4 {
+		t.Errorf("lost %d, want 4", a.Total.Lost)
+	}
+}
+
+func TestBytesArriveOneByOne(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 1, Target: s.addr(), Channel: "c-x"})
+	do(t, c, Command{Cmd: Mark, Next: 1})
+	stream := text(push("c-x", body(1, 0, 400))) + text("{}") + text(push("c-x", body(2, 0, 128))+"\n"+push("c-x", body(3, 0, 128)))
+	sub := s.subscribers("c-x")[0]
+	for i := range len(stream) {
+		sub.write(stream[i : i+1])
+	}
+	a := do(t, c, Command{Cmd: Settle, Last: 3})
+	if a.Total.Delivered != 3 || !a.Total.Clean() || a.Total.Pings != 1 {
+		t.Errorf("%+v", a.Total)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		prepare func(*stub)
+		command Command
+		want    string
+	}{
+		{"nobody listens", func(*stub) {}, Command{Target: closed.Addr().String()}, "connect: ECONNREFUSED"},
+		{"503", func(s *stub) { s.refuseUpgrade = "HTTP/1.1 503 Service Unavailable\r\n\r\n" }, Command{}, "upgrade: status 503"},
+		{"no 101", func(s *stub) { s.refuseUpgrade = "bye" }, Command{}, "upgrade: eof"},
+		{"subscription refused", func(s *stub) {
+			s.refuseSubscribe = `{"id":2,"error":{"code":103,"message":"permission denied"}}`
+		}, Command{}, "subscribe: error 103"},
+		{"silence", func(s *stub) { s.silent = true }, Command{TimeoutMS: 50}, "upgrade: timeout"},
+	}
+	for _, f := range tests {
+		t.Run(f.name, func(t *testing.T) {
+			s, c := newStub(t, f.prepare), start(t)
+			connect := f.command
+			connect.Cmd, connect.N = Connect, 5
+			if connect.Target == "" {
+				connect.Target = s.addr()
+			}
+			a := do(t, c, connect)
+			if want := map[string]uint64{f.want: 5}; !maps.Equal(a.Failed, want) {
+				t.Errorf("failed %v, want %v", a.Failed, want)
+			}
+			if a.Connecting != 0 || a.Connected != 0 || a.Subscribed != 0 || len(a.Closed) != 0 {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+func TestCloseCodes(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 5, Target: s.addr(), Channel: "c-x"})
+	subs := s.subscribers("c-x")
+	subs[0].write(closeFrame(3008))
+	subs[1].write(closeFrame(3001))
+	subs[2].write("\xff\xff")
+	_ = subs[3].Close()
+	_ = subs[4].Conn.(*net.TCPConn).SetLinger(0)
+	_ = subs[4].Close()
+	a := until(t, c, "no connection", func(a Answer) bool { return a.Connected == 0 })
+	want := map[string]uint64{"3008": 1, "3001": 1, "violation: reserved bits set": 1, "eof": 1, "reset": 1}
+	if !maps.Equal(a.Closed, want) {
+		t.Errorf("closed %v, want %v", a.Closed, want)
+	}
+	if a.Subscribed != 0 || len(a.Failed) != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestFreeze(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 20, Target: s.addr(), Channel: "c-x"})
+	do(t, c, Command{Cmd: Mark, Next: 1})
+	if a := do(t, c, Command{Cmd: Freeze, Fraction: 0.25}); a.Frozen != 5 || a.Subscribed != 20 {
+		t.Fatalf("%+v", a)
+	}
+	for i := range uint32(10) {
+		s.publish("c-x", body(i+1, 0, 128))
+	}
+	if a := do(t, c, Command{Cmd: Settle, Last: 10}); a.Total.Delivered != 150 || a.Total.Lost != 0 {
+		t.Errorf("with 5 of 20 frozen: %+v", a.Total)
+	}
+	do(t, c, Command{Cmd: Freeze})
+	if a := do(t, c, Command{Cmd: Settle, Last: 10}); a.Total.Delivered != 200 || !a.Total.Clean() || a.Frozen != 0 {
+		t.Errorf("thawed: %+v", a)
+	}
+	do(t, c, Command{Cmd: Freeze, Fraction: 1})
+	for _, sub := range s.subscribers("c-x") {
+		_ = sub.Conn.(*net.TCPConn).SetLinger(0)
+		_ = sub.Close()
+	}
+	a := until(t, c, "frozen connections seen reset", func(a Answer) bool { return a.Connected == 0 })
+	if a.Closed["reset"] != 20 || a.Frozen != 0 || a.Subscribed != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestPublishFromClients(t *testing.T) {
+	for _, channel := range []string{"c-x", "c-%d"} {
+		t.Run(channel, func(t *testing.T) {
+			s, c := newStub(t), start(t)
+			do(t, c, Command{Cmd: Connect, N: 10, Target: s.addr(), Channel: channel})
+			do(t, c, Command{Cmd: Mark, Next: 1})
+			a := do(t, c, Command{Cmd: Publish, Rate: 2000, Count: 100, Size: 200})
+			if a.Total.Published != 100 || a.Total.Acknowledged != 100 || a.Total.Unsent != 0 {
+				t.Errorf("%+v", a.Total)
+			}
+			want := int64(1000)
+			if strings.Contains(channel, "%d") {
+				want = 100
+			}
+			if a = do(t, c, Command{Cmd: Settle, Own: true}); a.Total.Delivered != want || !a.Total.Clean() {
+				t.Errorf("delivered %d, want %d: %+v", a.Total.Delivered, want, a.Total)
+			}
+			a = do(t, c, Command{Cmd: Publish, Count: 100, Size: 70000, TimeoutMS: 60000})
+			if a.Total.Acknowledged != 200 {
+				t.Errorf("large ones at once: %+v", a.Total)
+			}
+		})
+	}
+}
+
+func TestChurn(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 10, Target: s.addr(), Channel: "c-%d"})
+	do(t, c, Command{Cmd: Churn, Rate: 500, How: Drop})
+	until(t, c, "50 replaced", func(a Answer) bool { return a.Total.Churned >= 50 })
+	do(t, c, Command{Cmd: Churn})
+	a := until(t, c, "10 subscribed again", func(a Answer) bool { return a.Subscribed == 10 && a.Connecting == 0 })
+	if a.Connected != 10 || a.Closed["local"] != uint64(a.Total.Churned) || len(a.Failed) != 0 {
+		t.Errorf("%+v", a)
+	}
+	waitFor(t, "each channel having one subscriber", func() bool {
+		for i := range 10 {
+			if len(s.subscribers("c-"+string(rune('0'+i)))) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestPacedConnect(t *testing.T) {
+	s, c := newStub(t), start(t)
+	began := time.Now()
+	a := do(t, c, Command{Cmd: Connect, N: 50, Rate: 500, Target: s.addr()})
+	if took := time.Since(began); took < 98*time.Millisecond {
+		t.Errorf("the last of 50 at 500 a second is due after 98 ms, all were there after %v", took)
+	}
+	if a.Subscribed != 50 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestIntervals(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 4, Target: s.addr(), Channel: "c-x"})
+	do(t, c, Command{Cmd: Report})
+	var sum Counters
+	var parts []Histogram
+	for i := range uint32(3) {
+		s.publish("c-x", body(i+1, 0, 128))
+		do(t, c, Command{Cmd: Settle, Last: i + 1})
+		a := do(t, c, Command{Cmd: Report})
+		if a.Interval.Delivered != 4 || a.Interval.Seconds <= 0 {
+			t.Errorf("interval %d: %+v", i, a.Interval)
+		}
+		sum.Add(a.Interval.Counters)
+		parts = append(parts, a.Interval.Latency)
+	}
+	a := do(t, c, Command{Cmd: Report})
+	if a.Total.Delivered != 12 || sum.Delivered != 12 || a.Interval.Delivered != 0 {
+		t.Errorf("total %d, sum %d, last interval %d", a.Total.Delivered, sum.Delivered, a.Interval.Delivered)
+	}
+	merged, err := Merge(parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, err := a.Latency.Decode()
+	if err != nil || !total.Equals(merged) || merged.TotalCount() != 12 {
+		t.Errorf("merged intervals hold %d values, total %d: %v", merged.TotalCount(), total.TotalCount(), err)
+	}
+	if a.PSS == 0 || a.RSS < a.PSS || a.UserMicros+a.SysMicros <= 0 || a.Busy <= 0 || a.Busy > 1 {
+		t.Errorf("own usage: %+v", a)
+	}
+}
+
+func TestBadCommands(t *testing.T) {
+	c := start(t)
+	for _, bad := range []Command{
+		{Cmd: "fly"},
+		{Cmd: Connect, Target: "127.0.0.1:1"},
+		{Cmd: Connect, N: 1, Target: "nowhere"},
+		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", Protocol: "mqtt"},
+		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", Channel: "a b"},
+		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", Channel: "%s"},
+		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", From: "::1"},
+		{Cmd: Connect, N: -1, Target: "127.0.0.1:1"},
+		{Cmd: Churn, Rate: -1},
+		{Cmd: Disconnect, How: "softly"},
+		{Cmd: Freeze, Fraction: 2},
+		{Cmd: Publish, Size: 1 << 30},
+		{Cmd: Mark},
+		{Cmd: Idle, MS: -1},
+	} {
+		if a, err := c.Do(context.Background(), bad); err == nil || a.Error == "" {
+			t.Errorf("%+v was taken: %+v", bad, a)
+		}
+	}
+	do(t, c, Command{Cmd: Idle, MS: 1})
+}
+
+func TestProcessEnds(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 3, Target: s.addr()})
+	idle := make(chan error, 1)
+	go func() {
+		_, err := c.Do(context.Background(), Command{Cmd: Idle, MS: 60000})
+		idle <- err
+	}()
+	do(t, c, Command{Cmd: Quit})
+	if err := <-idle; !errors.Is(err, ErrEnded) {
+		t.Errorf("a command under way ended with %v, want %v", err, ErrEnded)
+	}
+	if _, err := c.Do(context.Background(), Command{Cmd: Report}); !errors.Is(err, ErrEnded) {
+		t.Errorf("a command after the end: %v, want %v", err, ErrEnded)
+	}
+	waitFor(t, "the server seeing all connections end", func() bool {
+		return s.get(func(s *stub) int { return len(s.conns) }) == 0
+	})
+}
+
+func TestServeEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	inR, inW := io.Pipe()
+	defer func() { _ = inW.Close() }()
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, inR, io.Discard) }()
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

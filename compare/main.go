@@ -1,0 +1,83 @@
+// Command compare measures what push servers cost under the same load. Run it
+// without arguments for its subcommands.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// subcommand is one of compare's jobs. run parses args with a flag.FlagSet.
+type subcommand struct {
+	name, about string
+	run         func(ctx context.Context, args []string) error
+}
+
+var subcommands = []subcommand{
+	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := dispatch(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "compare: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage says that usage was printed for want of a valid subcommand or flag.
+var errUsage = errors.New("usage")
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		usage(os.Stderr)
+		return errUsage
+	}
+	for _, s := range subcommands {
+		if s.name == args[0] {
+			return s.run(ctx, args[1:])
+		}
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		usage(os.Stdout)
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "compare: %q is no subcommand\n", args[0])
+	usage(os.Stderr)
+	return errUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: compare SUBCOMMAND [flags]    (compare SUBCOMMAND -help for its flags)")
+	for _, s := range subcommands {
+		fmt.Fprintf(w, "  %-8s %s\n", s.name, s.about)
+	}
+}
+
+// parse parses args, of which nothing but flags may be left.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage // flag has said what is wrong
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "compare %s: %q is no flag\n", flags.Name(), flags.Arg(0))
+		return errUsage
+	}
+	return nil
+}
