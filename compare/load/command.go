@@ -73,6 +73,10 @@ type Command struct {
 	Channel string `json:"channel,omitempty"`
 	// First is the channel number of the first connection.
 	First int `json:"first,omitempty"`
+	// Channels is how many channels %d goes round: the connection's number modulo
+	// it is its channel's. 0 gives each connection a channel of its own, as
+	// publish from clients needs it.
+	Channels int `json:"channels,omitempty"`
 	// From is the first source address on loopback, Sources how many follow it.
 	From    string `json:"from,omitempty"`
 	Sources int    `json:"sources,omitempty"`
@@ -196,8 +200,8 @@ func (c *Command) checkConnect() error {
 	if c.Sources == 0 {
 		c.Sources = defaultSources
 	}
-	if c.Sources < 0 || c.Window < 0 || c.Rcvbuf < 0 {
-		return bad("connect: sources, window and rcvbuf may not be negative")
+	if c.Sources < 0 || c.Window < 0 || c.Rcvbuf < 0 || c.Channels < 0 {
+		return bad("connect: sources, window, rcvbuf and channels may not be negative")
 	}
 	if c.Window == 0 {
 		c.Window = defaultWindow

@@ -180,6 +180,9 @@ func (l *loop) connectDue() int64 {
 			var channel uint32
 			if l.groups[j.group].each {
 				channel = uint32(j.command.First + j.pace.done)
+				if n := j.command.Channels; n > 0 {
+					channel %= uint32(n)
+				}
 			}
 			j.pending++
 			l.dial(j.group, channel, intended, counted)

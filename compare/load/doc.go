@@ -25,7 +25,8 @@
 // failed. protocol is centrifuge (JSON, /connection/websocket), raw
 // (/ws?channel=) or floor (any first frame subscribes); path overrides the
 // request path. channel without %d is shared by all; with %d the i-th
-// connection has the channel number first+i. from and sources set the source
+// connection has the channel number first+i, modulo channels where that is
+// given. from and sources set the source
 // addresses on loopback (default 127.0.1.1, 8 addresses), rcvbuf the socket's
 // receive buffer, timeout_ms the deadline of one handshake (default 15,000).
 // connect commands are worked off one after another.
