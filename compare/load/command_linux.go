@@ -133,9 +133,6 @@ func (l *loop) waitersDue() int64 {
 }
 
 func (l *loop) connectJob(c Command) error {
-	if len(l.groups) > math.MaxUint16 {
-		return bad("connect: more than %d connect commands in one process", math.MaxUint16)
-	}
 	address, err := net.ResolveTCPAddr("tcp4", c.Target)
 	if err != nil {
 		return fmt.Errorf("load: connect: target %q: %w", c.Target, err)
@@ -145,13 +142,23 @@ func (l *loop) connectJob(c Command) error {
 	if err != nil {
 		return bad("connect: from %q: %v", c.From, err)
 	}
-	l.groups = append(l.groups, newGroup(&c))
+	made := newGroup(&c)
+	last := len(l.groups) - 1
+	// who connects in many small steps must not run out of groups
+	if last >= 0 && l.groups[last] == made && l.targets[last].source.first == first && l.targets[last].source.count == c.Sources {
+		l.jobs = append(l.jobs, &job{command: c, group: uint16(last)})
+		return nil
+	}
+	if last >= math.MaxUint16 {
+		return bad("connect: more than %d different connect commands in one process", math.MaxUint16)
+	}
+	l.groups = append(l.groups, made)
 	l.targets = append(l.targets, target{
 		address: unix.SockaddrInet4{Addr: to.As4(), Port: address.Port},
 		source:  source{first: first, count: c.Sources, local: to.IsLoopback()},
 	})
 	l.publish.shared = append(l.publish.shared, 0)
-	l.jobs = append(l.jobs, &job{command: c, group: uint16(len(l.groups) - 1)})
+	l.jobs = append(l.jobs, &job{command: c, group: uint16(last + 1)})
 	return nil
 }
 
