@@ -89,6 +89,7 @@ var (
 	RefusedBusy        = &Refusal{http.StatusServiceUnavailable, "too busy"}
 	RefusedNoUpgrade   = &Refusal{http.StatusUpgradeRequired, "websocket upgrade required"}
 	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
+	RefusedKey         = &Refusal{http.StatusBadRequest, "bad Sec-WebSocket-Key"}
 	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
 	RefusedTooLarge    = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "request too large"}
 )
@@ -175,6 +176,10 @@ func (d *Door) Admit(host, origin string) *Refusal {
 	}
 	return nil
 }
+
+// SameHost tells whether the door lets in every origin on the request's own host,
+// so that a caller that has seen that it is can leave the origin out.
+func (d *Door) SameHost() bool { return len(d.origins) == 0 }
 
 // allowed checks the Origin header (RFC 6455 section 10.2).
 func (d *Door) allowed(host, origin string) bool {

@@ -14,6 +14,9 @@ import (
 const (
 	// never is the due time of input that somebody else watches.
 	never = math.MaxInt64
+	// maxUnheard is how many reads of a connection that is being closed are
+	// thrown away before it is closed without regard.
+	maxUnheard = 64
 	// spareParsers is how many parsers a loop keeps for reuse, and sparePayload
 	// the largest message buffer it keeps with one.
 	spareParsers = 64
@@ -33,6 +36,10 @@ type input struct {
 func (l *loop) input(index uint32, r *record, data []byte) {
 	switch {
 	case r.deaf:
+		// What it has sent already it may send; it has to stop some time.
+		if r.unheard++; r.unheard == maxUnheard {
+			l.hurtBy(index, r, "")
+		}
 	case r.state == handshake:
 		l.request(index, r, data)
 	case r.state == waiting:

@@ -4,6 +4,7 @@ package optimized
 
 import (
 	"encoding/binary"
+	"math"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -170,10 +171,11 @@ func (p *parser) head(data []byte) ([]byte, *wire.Disconnect) {
 		}
 	}
 	length := int64(p.header[1] & 0x7f)
-	mask := p.header[2:6]
+	mask, minimal := p.header[2:6], true
 	switch length {
 	case 126:
 		length = int64(binary.BigEndian.Uint16(p.header[2:]))
+		minimal = length > 125
 		mask = p.header[4:8]
 	case 127:
 		long := binary.BigEndian.Uint64(p.header[2:])
@@ -182,7 +184,12 @@ func (p *parser) head(data []byte) ([]byte, *wire.Disconnect) {
 			return nil, &wire.DisconnectProtocol
 		}
 		length = int64(long)
+		minimal = length > math.MaxUint16
 		mask = p.header[10:14]
+	}
+	// Section 5.2: the minimal number of bytes must be used.
+	if !minimal {
+		return nil, &wire.DisconnectProtocol
 	}
 	p.headed, p.had, p.masked = 0, 0, 0
 	p.inFrame, p.left = true, length

@@ -78,6 +78,8 @@ func TestParser(t *testing.T) {
 		"lone continuation": {clientFrame(0x80, nil), []string{protocol}},
 		"text in a message": {join(clientFrame(0x01, nil), clientFrame(0x81, nil)), []string{protocol}},
 		"length 2^63":       {[]byte{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, []string{protocol}},
+		"5 in 16 bits":      {append([]byte{0x81, 0xfe, 0, 5, 0, 0, 0, 0}, "hello"...), []string{protocol}},
+		"5 in 64 bits":      {append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0}, "hello"...), []string{protocol}},
 		"length 2^63-1":     {[]byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, []string{big}},
 		"over the limit":    {join(clientFrame(0x02, make([]byte, 60_000)), clientFrame(0x80, make([]byte, 40_001))), []string{big}},
 		"at the limit":      {join(clientFrame(0x01, []byte(long)), clientFrame(0x80, []byte(long[:30_000]))), []string{text(long + long[:30_000])}},

@@ -29,12 +29,13 @@ type record struct {
 	state      state
 	protocol   wire.Protocol
 	session    session.Session
-	writing    bool // EPOLLOUT is armed
-	hurt       bool // an error was seen: it ends with this turn of the loop
-	pinged     bool // the deadline is that of a pong
-	answered   bool // the client's close frame has come
-	deaf       bool // the client broke the framing: nothing it sends can be understood
-	stale      bool // an ended connection that nobody counts as subscribed
+	writing    bool  // EPOLLOUT is armed
+	hurt       bool  // an error was seen: it ends with this turn of the loop
+	pinged     bool  // the deadline is that of a pong
+	answered   bool  // the client's close frame has come
+	deaf       bool  // nothing that the client sends is looked at any more
+	unheard    uint8 // reads that were thrown away since
+	stale      bool  // an ended connection that nobody counts as subscribed
 
 	timer timer
 

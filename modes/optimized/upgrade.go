@@ -4,6 +4,8 @@ package optimized
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -16,8 +18,14 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// errPlain ends an upgrade whose request is for net/http.
-var errPlain = errors.New("optimized: no websocket endpoint")
+var (
+	// errPlain ends an upgrade whose request is for net/http.
+	errPlain = errors.New("optimized: no websocket endpoint")
+	// errGood ends an upgrade that is to be answered with a 101. The Upgrader
+	// would write one, at the cost of the only allocation of a handshake:
+	// bufio.Writer.WriteString makes the accept value escape.
+	errGood = errors.New("optimized: good handshake")
+)
 
 // blank ends a request's headers.
 var blank = []byte("\r\n\r\n")
@@ -29,7 +37,8 @@ type handshaker struct {
 	engine   *Engine
 	upgrader ws.Upgrader
 	request  bytes.Reader
-	response []byte // what the Upgrader answers
+	response []byte // the answer
+	key      []byte // the request's Sec-WebSocket-Key
 
 	protocol wire.Protocol
 	query    []byte
@@ -71,7 +80,7 @@ func newHandshaker(e *Engine) *handshaker {
 			if refusal := h.admit(); refusal != nil {
 				return nil, refusal
 			}
-			return nil, nil
+			return nil, errGood
 		},
 	}
 	return h
@@ -81,7 +90,9 @@ func (h *handshaker) admit() *modes.Refusal {
 	if h.engine.draining.Load() {
 		return modes.RefusedDraining
 	}
-	if len(h.origin) == 0 {
+	// Most origins are the host's own; those need no strings made of them.
+	_, originHost, _ := bytes.Cut(h.origin, []byte("://"))
+	if len(h.origin) == 0 || h.engine.Door.SameHost() && len(originHost) > 0 && bytes.EqualFold(originHost, h.host) {
 		return h.engine.Door.Admit("", "")
 	}
 	return h.engine.Door.Admit(string(h.host), string(h.origin))
@@ -102,13 +113,18 @@ var _ io.ReadWriter = (*handshaker)(nil)
 // is why the client is not let in; with any other error h.response is the
 // answer.
 func (h *handshaker) run(request []byte) error {
+	request, err := h.inspect(request)
+	if err != nil {
+		return err
+	}
 	h.request.Reset(request)
 	h.response = h.response[:0]
 	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
-	_, err := h.upgrader.Upgrade(h)
+	handshake, err := h.upgrader.Upgrade(h)
 	h.request.Reset(nil)
 	switch {
-	case err == nil:
+	case err == errGood: //nolint:errorlint // a switch's cost, on every handshake
+		h.accept(handshake.Protocol)
 		return nil
 	case errors.Is(err, ws.ErrHandshakeBadMethod), errors.Is(err, ws.ErrHandshakeBadProtocol),
 		errors.Is(err, ws.ErrHandshakeBadUpgrade), len(h.response) == 0:
@@ -116,6 +132,81 @@ func (h *handshaker) run(request []byte) error {
 		return errPlain
 	}
 	return err
+}
+
+// accept makes h.response the 101 (RFC 6455 section 4.2.2) for a request that the
+// Upgrader has found good.
+func (h *handshaker) accept(subprotocol string) {
+	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	h.key = append(h.key, guid...)
+	sum := sha1.Sum(h.key)
+	h.response = append(h.response[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	h.response = base64.StdEncoding.AppendEncode(h.response, sum[:])
+	if subprotocol != "" {
+		h.response = append(append(h.response, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
+	}
+	h.response = append(h.response, blank...)
+}
+
+// inspect checks what the Upgrader does not: that there is at most one key, and
+// that it is 16 bytes in base64 (RFC 6455 section 4.2.1). It keeps the key, and
+// returns the request with several Connection headers made one, as RFC 9110
+// section 5.3 has it, for the Upgrader wants the upgrade in each.
+func (h *handshaker) inspect(request []byte) ([]byte, error) {
+	const keyName, connectionName = "Sec-WebSocket-Key", "Connection"
+	h.key = h.key[:0]
+	keys, connections := 0, 0
+	for rest := request; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		if value, ok := header(line, keyName); ok {
+			h.key = append(h.key[:0], value...)
+			keys++
+		} else if _, ok := header(line, connectionName); ok {
+			connections++
+		}
+	}
+	if keys > 1 {
+		return nil, modes.RefusedKey
+	}
+	var decoded [24]byte
+	if keys == 1 {
+		// A key of the right length decodes into the room there is.
+		if n := base64.StdEncoding.DecodedLen(len(h.key)); n > len(decoded) {
+			return nil, modes.RefusedKey
+		}
+		if n, err := base64.StdEncoding.Decode(decoded[:], h.key); err != nil || n != 16 {
+			return nil, modes.RefusedKey
+		}
+	}
+	if connections > 1 {
+		return joinHeaders(request, connectionName), nil
+	}
+	return request, nil
+}
+
+// header returns the value of a header line of this name.
+func header(line []byte, name string) (value []byte, ok bool) {
+	if len(line) <= len(name) || line[len(name)] != ':' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
+		return nil, false
+	}
+	return bytes.TrimSpace(line[len(name)+1:]), true
+}
+
+// joinHeaders returns the request with all headers of this name made one.
+func joinHeaders(request []byte, name string) []byte {
+	var others, values []byte
+	for rest := request[:len(request)-len("\r\n")]; len(rest) > 0; {
+		line, after, _ := bytes.Cut(rest, []byte{'\n'})
+		if value, ok := header(line, name); ok {
+			values = append(append(values, value...), ", "...)
+		} else {
+			others = append(append(others, line...), '\n')
+		}
+		rest = after
+	}
+	others = append(append(others, name...), ": "...)
+	return append(append(others, bytes.TrimSuffix(values, []byte(", "))...), blank...)
 }
 
 // request takes bytes of a request, and acts on it once its headers are

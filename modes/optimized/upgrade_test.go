@@ -1,0 +1,136 @@
+//go:build linux
+
+package optimized
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// upgradeRequest is what a browser sends, more or less.
+const upgradeRequest = "GET /connection/websocket HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n" +
+	"Connection: keep-alive, Upgrade\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nOrigin: http://example.com\r\n" +
+	"Accept-Encoding: gzip, deflate, br\r\nSec-WebSocket-Extensions: permessage-deflate\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+// testEngine returns an engine that has what a handshake needs, and no sockets.
+func testEngine(tb testing.TB, o modes.DoorOptions) *Engine {
+	tb.Helper()
+	rules := session.Rules{Version: "test", MaxChannels: 128, MaxChannelLength: 255}
+	stats := modes.NewStats()
+	door, err := modes.NewDoor(o, rules, stats)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e := &Engine{Config: modes.Config{Door: door, Stats: stats, Rules: rules, Log: slog.New(slog.DiscardHandler)}, ids: newIDs()}
+	e.Limits.MaxMessageSize, e.Limits.MaxQueuedBytes = 64<<10, 1<<20
+	e.directory.channels = make(map[string]*channel)
+	return e
+}
+
+func TestUpgradeAllocatesNothing(t *testing.T) {
+	h := newHandshaker(testEngine(t, modes.DoorOptions{}))
+	request := []byte(upgradeRequest)
+	if n := testing.AllocsPerRun(200, func() {
+		if err := h.run(request); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations in an upgrade, want none", n)
+	}
+}
+
+func BenchmarkUpgrade(b *testing.B) {
+	h := newHandshaker(testEngine(b, modes.DoorOptions{}))
+	request := []byte(upgradeRequest)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := h.run(request); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestUpgradeVerdicts(t *testing.T) {
+	edit := func(old, new string) string {
+		if !strings.Contains(upgradeRequest, old) {
+			t.Fatalf("the request has no %q", old)
+		}
+		return strings.Replace(upgradeRequest, old, new, 1)
+	}
+	for name, c := range map[string]struct {
+		request  string
+		plain    bool
+		refusal  *modes.Refusal
+		status   string
+		protocol wire.Protocol
+	}{
+		"upgrade":        {request: upgradeRequest, status: "101", protocol: wire.JSON},
+		"protobuf":       {request: edit("Origin:", "Sec-WebSocket-Protocol: x, centrifuge-protobuf\r\nOrigin:"), status: "101", protocol: wire.Protobuf},
+		"raw":            {request: edit("/connection/websocket", "/ws?channel=a"), status: "101", protocol: wire.Raw},
+		"odd case":       {request: edit("Sec-WebSocket-Key", "SEC-websocket-KEY"), status: "101"},
+		"other path":     {request: edit("/connection/websocket", "/"), plain: true},
+		"echo is off":    {request: edit("/connection/websocket", "/echo"), plain: true},
+		"post":           {request: edit("GET", "POST"), plain: true},
+		"http 1.0":       {request: edit("HTTP/1.1", "HTTP/1.0"), plain: true},
+		"no upgrade":     {request: edit("Upgrade: websocket\r\n", ""), plain: true},
+		"no request":     {request: "hello\r\n\r\n", plain: true},
+		"foreign origin": {request: edit("Origin: http://example.com", "Origin: http://evil.example"), refusal: modes.RefusedOrigin},
+		"version":        {request: edit("Version: 13", "Version: 8"), status: "426"},
+		"no key":         {request: edit("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), status: "400"},
+		"short key":      {request: edit("dGhlIHNhbXBsZSBub25jZQ==", "dGhl"), refusal: modes.RefusedKey},
+		"two keys":       {request: edit("Sec-WebSocket-V", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-V"), refusal: modes.RefusedKey},
+		"no base64":      {request: edit("dGhl", "!!!!"), refusal: modes.RefusedKey},
+		"two lines":      {request: edit("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"), status: "101"},
+		"no connection":  {request: edit("Connection: keep-alive, Upgrade\r\n", ""), status: "400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandshaker(testEngine(t, modes.DoorOptions{}))
+			err := h.run([]byte(c.request))
+			if plain := errors.Is(err, errPlain); plain != c.plain {
+				t.Fatalf("error %v, want plain %v", err, c.plain)
+			}
+			if c.plain {
+				return
+			}
+			var refusal *modes.Refusal
+			if errors.As(err, &refusal); refusal != c.refusal {
+				t.Fatalf("refusal %v, want %v", refusal, c.refusal)
+			}
+			if c.refusal != nil {
+				return
+			}
+			if got := string(h.response); !strings.HasPrefix(got, "HTTP/1.1 "+c.status) {
+				t.Errorf("response %q, want %s", got, c.status)
+			}
+			if c.status == "426" && !strings.Contains(string(h.response), "Sec-WebSocket-Version: 13") {
+				t.Errorf("426 without the version: %q", h.response)
+			}
+			if c.status == "101" && h.protocol != c.protocol {
+				t.Errorf("protocol %v, want %v", h.protocol, c.protocol)
+			}
+		})
+	}
+}
+
+func TestClientIDsLeadBack(t *testing.T) {
+	s := newIDs()
+	h := handle{index: 123456, generation: 789}
+	id := s.seal(3, h)
+	loop, got, ok := s.open(id)
+	if !ok || loop != 3 || got != h {
+		t.Errorf("%s opens to loop %d, %v, %v", id, loop, got, ok)
+	}
+	if _, _, ok := newIDs().open(id); ok {
+		t.Error("another process opens the id")
+	}
+	if _, _, ok := s.open("not an id"); ok {
+		t.Error("what is no id opens")
+	}
+}
