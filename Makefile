@@ -54,7 +54,7 @@ build: ## build bin/server, static and without paths of this machine
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/server ./server
 
 .PHONY: docker
-docker: ## build the image tandem:$(VERSION)
+docker: ## build the image
 	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t tandem:$(VERSION) .
 
 .PHONY: up
