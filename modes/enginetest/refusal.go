@@ -1,0 +1,253 @@
+package enginetest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+var refusalCases = []suiteCase{
+	{"refusal/status", testRefusalStatus},
+	{"refusal/echo is closed by default", testEchoClosed},
+	{"refusal/malformed HTTP", testMalformedHTTP},
+	{"refusal/oversized headers", testOversizedHeaders},
+	{"refusal/never-ending headers", testEndlessHeaders},
+	{"refusal/half a handshake", testHalfHandshake},
+	{"refusal/no connect command", testNoConnect},
+	{"refusal/half a message", testHalfMessage},
+}
+
+// refusedForms are handshakes that break a rule, and what they are answered.
+var refusedForms = map[string]struct {
+	request request
+	status  int
+}{
+	"version 8":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), http.StatusUpgradeRequired},
+	"version 0":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 0"), http.StatusUpgradeRequired},
+	"version garbage":     {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: x13"), http.StatusUpgradeRequired},
+	"no version":          {upgrade(modes.PathEcho).with("Sec-WebSocket-Version"), http.StatusBadRequest},
+	"no key":              {upgrade(modes.PathEcho).with("Sec-WebSocket-Key"), http.StatusBadRequest},
+	"empty key":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key:"), http.StatusBadRequest},
+	"short key":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: c2hvcnQ="), http.StatusBadRequest},
+	"long key":            {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSBsb25n"), http.StatusBadRequest},
+	"key that is no code": {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!=="), http.StatusBadRequest},
+	"two keys":            {upgrade(modes.PathEcho, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), http.StatusBadRequest},
+	"no upgrade":          {upgrade(modes.PathEcho).with("Upgrade"), http.StatusUpgradeRequired},
+	"other upgrade":       {upgrade(modes.PathEcho).with("Upgrade", "Upgrade: h2c"), http.StatusUpgradeRequired},
+	"no connection":       {upgrade(modes.PathEcho).with("Connection"), http.StatusBadRequest},
+	"other connection":    {upgrade(modes.PathEcho).with("Connection", "Connection: keep-alive"), http.StatusBadRequest},
+	"almost connection":   {upgrade(modes.PathEcho).with("Connection", "Connection: upgrades, no-upgrade"), http.StatusBadRequest},
+	"no host":             {upgrade(modes.PathEcho).with("Host"), http.StatusBadRequest},
+	"HTTP/1.0":            {withVersion(upgrade(modes.PathEcho), "HTTP/1.0"), http.StatusUpgradeRequired},
+	"POST":                {withMethod(upgrade(modes.PathEcho), "POST"), http.StatusUpgradeRequired},
+	"plain GET":           {request{method: "GET", target: modes.PathEcho, version: "HTTP/1.1", headers: []string{"Host: tandem.test"}}, http.StatusUpgradeRequired},
+	"unknown path":        {upgrade("/nowhere"), http.StatusNotFound},
+	"path prefix":         {upgrade(modes.PathCentrifuge + "/more"), http.StatusNotFound},
+}
+
+func withVersion(r request, version string) request {
+	r.version = version
+	return r
+}
+
+func withMethod(r request, method string) request {
+	r.method = method
+	return r
+}
+
+func testRefusalStatus(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, test := range refusedForms {
+		t.Run(name, func(t *testing.T) {
+			c := n.dial(t)
+			c.write(test.request.bytes())
+			r := c.expectRefusal(test.status)
+			if offered := r.Header.Get("Sec-WebSocket-Version"); test.status == http.StatusUpgradeRequired && offered != "13" {
+				t.Errorf("Sec-WebSocket-Version is %q, want the version offered: 13", offered)
+			}
+		})
+	}
+}
+
+// expectRefusal reads the response, which must have this status, and a line
+// that says why.
+func (c *client) expectRefusal(status int) *http.Response {
+	c.t.Helper()
+	r, body := c.response()
+	if r.StatusCode != status {
+		c.t.Fatalf("got %s %s, want %d", r.Status, strings.TrimSpace(body), status)
+	}
+	if strings.TrimSpace(body) == "" {
+		c.t.Errorf("status %d without a line that says why", status)
+	}
+	return r
+}
+
+func testEchoClosed(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.door.Echo = false })
+	c := n.dial(t)
+	c.write(upgrade(modes.PathEcho).bytes())
+	c.expectRefusal(http.StatusNotFound)
+}
+
+func testMalformedHTTP(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, bytes := range map[string]string{
+		"no HTTP":          "hello\r\n\r\n",
+		"TLS":              "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+		"no version":       "GET /echo\r\n\r\n",
+		"HTTP/2":           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"header, no colon": "GET /echo HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
+		"NUL in a header":  "GET /echo HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
+		"space in a name":  "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade : websocket\r\n\r\n",
+		"folded header":    "GET /echo HTTP/1.1\r\n Host: a\r\n\r\n",
+		"empty lines only": strings.Repeat("\r\n", 100),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := n.dial(t)
+			c.write([]byte(bytes))
+			if err := c.conn.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			r, _, err := c.tryResponse()
+			switch {
+			case err != nil && !ended(err):
+				t.Errorf("neither an answer nor an end: %v", err)
+			case err == nil && (r.StatusCode < 400 || r.StatusCode >= 600):
+				t.Errorf("got %s, want an error or the end of the connection", r.Status)
+			}
+		})
+	}
+	n.open(t, modes.PathEcho)
+}
+
+func testOversizedHeaders(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, r := range map[string]request{
+		"one header":   upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 2*modes.MaxRequestHeader)),
+		"many headers": upgrade(modes.PathEcho, strings.Split(strings.Repeat("X-Y: z\n", modes.MaxRequestHeader/2), "\n")[:modes.MaxRequestHeader/2]...),
+		"target":       upgrade(modes.PathEcho + "?" + strings.Repeat("x", 2*modes.MaxRequestHeader)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := n.dial(t)
+			c.write(r.bytes())
+			c.expectRefusal(http.StatusRequestHeaderFieldsTooLarge)
+			c.expectEnd()
+		})
+	}
+	awaitCount(t, n.stats.Accepted, wire.Echo.String(), 0)
+}
+
+func testEndlessHeaders(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	c := n.dial(t)
+	c.write([]byte("GET /echo HTTP/1.1\r\nHost: tandem.test\r\n"))
+	line := []byte(strings.Repeat("X-More: "+strings.Repeat("y", 1014)+"\r\n", 64))
+	for deadline := time.Now().Add(patience); ; {
+		if err := c.tryWrite(line); err != nil {
+			if !ended(err) {
+				t.Fatalf("write: %v", err)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server reads headers for %v", patience)
+		}
+	}
+}
+
+// An unfinished handshake ends at its deadline, whether the client is silent or
+// dribbles.
+func testHalfHandshake(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	whole := upgrade(modes.PathEcho).bytes()
+	for name, part := range map[string][]byte{
+		"nothing": nil, "a byte": whole[:1], "a line": whole[:20], "all but a byte": whole[:len(whole)-1],
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := n.dial(t)
+			c.write(part)
+			c.expectTimeout()
+		})
+	}
+	t.Run("dribble", func(t *testing.T) {
+		t.Parallel()
+		c := n.dial(t)
+		c.write(whole[:len(whole)-4])
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		wait := background(t, 1, func(t tester, _ int) {
+			header := []byte("\r\nX-Slow: ")
+			for i := 0; ; i++ {
+				<-tick.C
+				// The end of the connection shows on either side first.
+				if err := c.tryWrite(header[i%len(header) : i%len(header)+1]); err != nil {
+					return
+				}
+			}
+		})
+		c.expectTimeout()
+		c.leave()
+		wait()
+	})
+}
+
+// expectTimeout waits until the server gives up on a handshake. It may say so
+// first: with 408, or with 400, for half a request is none.
+func (c *client) expectTimeout() {
+	c.t.Helper()
+	r, _, err := c.tryResponse()
+	if err != nil {
+		if !ended(err) {
+			c.t.Fatalf("the connection did not end: %v", err)
+		}
+		return
+	}
+	if r.StatusCode != http.StatusRequestTimeout && r.StatusCode != http.StatusBadRequest {
+		c.t.Fatalf("got %s, want 408, 400, or the end of the connection", r.Status)
+	}
+	c.expectEnd()
+}
+
+func testNoConnect(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	silent := n.open(t, modes.PathCentrifuge)
+	echo := n.open(t, modes.PathEcho)
+	raw := n.open(t, modes.PathRaw+"?channel=news")
+	connected := n.session(t)
+	silent.expectClose(int(wire.DisconnectStale.Code))
+	n.awaitDisconnects(t, wire.DisconnectStale.Reason, 1)
+	// The deadline is that of the connect command only.
+	connected.roundTrip()
+	echo.send(text("still here"))
+	echo.expect(text("still here"))
+	n.bus.publish("news", "still here")
+	raw.expect(text("still here"))
+}
+
+// A message that never ends holds a buffer, so it has a deadline, too. The client
+// may come back: its link may be what is slow.
+func testHalfMessage(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	whole := encode(text("never all of it"))
+	for name, part := range map[string][]byte{
+		"half a header":  whole[:1],
+		"a header":       whole[:6],
+		"half a payload": whole[:10],
+		"half a message": encode(frame{op: 1, body: []byte("begun"), more: true}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := n.open(t, modes.PathEcho)
+			c.send(text("whole"))
+			c.expect(text("whole"))
+			c.write(part)
+			c.expectClose(int(wire.DisconnectSlow.Code))
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package enginetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+var slowCases = []suiteCase{
+	{"slow/frozen beside healthy", testFrozen},
+	{"slow/thawed", testThawed},
+	{"slow/never reads", testNeverReads},
+	{"slow/echo", testSlowEcho},
+}
+
+// slowPayload is what fills the kernel's buffers soon.
+const slowPayload = 16 << 10
+
+// mostToFill is more than the kernel buffers for any connection.
+const mostToFill = 64 << 20
+
+// numbered is the i-th publication of slowPayload bytes.
+func numbered(i int) string {
+	return fmt.Sprintf(`"%08d%s"`, i, strings.Repeat("z", slowPayload-10))
+}
+
+// fill publishes to channel until done, while healthy reads every publication
+// before the next one is sent, and the frozen connections cost no more than
+// their bound. It returns how many publications there were.
+func (n *node) fill(t *testing.T, channel string, healthy *client, frozen int, done func() bool) int {
+	t.Helper()
+	bound := int64(frozen*n.limits.MaxQueuedBytes + 2*slowPayload)
+	deadline := time.Now().Add(patience)
+	for i := 0; ; i++ {
+		if done() {
+			return i
+		}
+		n.bus.publish(channel, numbered(i))
+		healthy.expectPush(channel, numbered(i))
+		if got := n.stats.Queued.Load(); got > bound {
+			t.Fatalf("%d bytes are queued for %d frozen clients, want at most %d", got, frozen, bound)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d frozen clients were not cut for %d publications", frozen, i)
+		}
+	}
+}
+
+// cut counts the connections that have ended for being slow.
+func (n *node) cut(t tester) int {
+	t.Helper()
+	return count(t, n.stats.Disconnected, wire.DisconnectSlow.Reason)
+}
+
+// A client that does not read costs its bound, delays nobody, and is cut.
+func testFrozen(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.MaxQueuedBytes = 256 << 10 })
+	healthy := n.session(t, "news")
+	const frozen = 3
+	for range frozen {
+		c := n.dialNarrow(t)
+		c.handshake(modes.PathCentrifuge)
+		c.connect("news")
+	}
+	n.fill(t, "news", healthy, frozen, func() bool { return n.cut(t) == frozen })
+	n.awaitConnections(t, 1)
+	await(t, "nothing queued", func() (bool, string) {
+		got := n.stats.Queued.Load()
+		return got == 0, fmt.Sprint(got)
+	})
+	await(t, "the healthy client's reference alone", func() (bool, string) {
+		got := n.bus.references()
+		return got == 1, fmt.Sprint(got)
+	})
+	n.bus.publish("news", `"still here"`)
+	healthy.expectPush("news", `"still here"`)
+}
+
+// A client that reads on in time gets what was sent before the cut, whole and
+// in order, and then the reason.
+func testThawed(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.MaxQueuedBytes = 256 << 10 })
+	healthy := n.session(t, "news")
+	frozen := n.dialNarrow(t)
+	frozen.handshake(modes.PathCentrifuge)
+	frozen.connect("news")
+	// The first publication that is not for it any more shows the decision; how
+	// long it may take from there to the end is a matter of CloseWait.
+	published := n.fill(t, "news", healthy, 1, func() bool {
+		return n.cut(t)+count(t, n.stats.Dropped, wire.DisconnectSlow.Reason) > 0
+	})
+	messages := frozen.expectCloseLater(int(wire.DisconnectSlow.Code))
+	if len(messages) > published {
+		t.Errorf("got %d messages of %d", len(messages), published)
+	}
+	for i, m := range messages {
+		replies, err := decode(wire.JSON, m)
+		if err != nil || len(replies) != 1 || string(replies[0].GetPush().GetPub().GetData()) != numbered(i) {
+			t.Fatalf("message %d is %s, %v", i, brief(m.body), err)
+		}
+	}
+	n.awaitConnections(t, 1)
+}
+
+// A client that is slow, but reads, loses nothing while it stays in its bound.
+func testNeverReads(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	raw := n.dialNarrow(t)
+	raw.handshake(modes.PathRaw + "?channel=news")
+	const messages = 300
+	for i := range messages {
+		n.bus.publish("news", numbered(i))
+		// A message behind: the kernel's small window is always full.
+		if i > 10 {
+			raw.expect(text(numbered(i - 11)))
+		}
+	}
+	for i := range 11 {
+		raw.expect(text(numbered(messages - 11 + i)))
+	}
+	await(t, "nothing queued", func() (bool, string) {
+		got := n.stats.Queued.Load()
+		return got == 0, fmt.Sprint(got)
+	})
+}
+
+// A client that has much echoed and reads nothing of it is either not read
+// from, or cut; the server's memory is bounded in either case.
+func testSlowEcho(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.MaxQueuedBytes = 256 << 10 })
+	c := n.dialNarrow(t)
+	c.handshake(modes.PathEcho)
+	message := encode(frame{op: ws.OpBinary, body: pattern(32 << 10)})
+	wait := background(t, 1, func(t tester, _ int) {
+		for range mostToFill / len(message) {
+			if err := c.tryWrite(message); err != nil {
+				return
+			}
+		}
+		t.Errorf("the server took %d bytes to be echoed", mostToFill)
+	})
+	await(t, "the client to be cut, or not to be read from", func() (bool, string) {
+		queued := n.stats.Queued.Load()
+		if most := int64(n.limits.MaxQueuedBytes + len(message)); queued > most {
+			t.Fatalf("%d bytes are queued, want at most %d", queued, most)
+		}
+		return n.stats.TotalConnections() == 0 || queued > 0, fmt.Sprint(queued)
+	})
+	c.leave()
+	wait()
+	n.settle(t)
+}

@@ -1,0 +1,289 @@
+package enginetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+var subscribeCases = []suiteCase{
+	{"subscribe/reply before the first push", testReplyFirst},
+	{"subscribe/nothing lost after the reply", testNothingLost},
+	{"subscribe/many on one held channel", testManyHeld},
+	{"subscribe/a held channel holds up no other", testHeldOthers},
+	{"subscribe/fails in Redis", testSubscribeFails},
+	{"subscribe/Redis does not answer", testSubscribeTimeout},
+	{"unsubscribe/ends the pushes", testUnsubscribe},
+	{"unsubscribe/while the subscription is pending", testUnsubscribePending},
+	{"unsubscribe/churn under publications", testSubscribeChurn},
+}
+
+func subscribeTo(channel string) *protocol.Command {
+	return &protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: channel}}
+}
+
+func unsubscribeFrom(channel string) *protocol.Command {
+	return &protocol.Command{Unsubscribe: &protocol.UnsubscribeRequest{Channel: channel}}
+}
+
+// Publications that come before the confirmation has reached the engine stay
+// away until the reply is out.
+func testReplyFirst(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for range 20 {
+		fence := n.session(t, "fence")
+		release := n.bus.hold("news")
+		c := n.session(t)
+		id := c.post(subscribeTo("news"))
+		n.bus.awaitWaiting(t, "news")
+		n.bus.publish("news", `"before"`)
+		n.fence(fence, "fence")
+		// From here on, publications race with the confirmation.
+		p := n.publishAlways(t, "news")
+		release(nil)
+		if r := c.next(); r.Id != id || r.Subscribe == nil {
+			t.Fatalf("got %s, want the subscribe reply first", show(r))
+		}
+		c.expectContiguous("news", p.next.Load(), 5)
+		p.stop()
+		c.leave()
+		fence.leave()
+		n.settle(t)
+	}
+}
+
+// A publisher that never stops meets subscriptions at every moment: from the
+// reply on there is no hole.
+func testNothingLost(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	p := n.publishAlways(t, "news")
+	defer p.stop()
+	together(t, 20, func(t tester, i int) {
+		for round := range 5 {
+			c := n.open(t, modes.PathCentrifuge)
+			var next int64
+			if (i+round)%2 == 0 {
+				c.connect("news")
+			} else {
+				c.connect()
+				c.subscribe("news")
+			}
+			next = p.next.Load()
+			c.expectContiguous("news", next, 50)
+			c.leave()
+		}
+	})
+}
+
+func testManyHeld(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	release := n.bus.hold("news")
+	const many = 300
+	clients := make([]*client, many)
+	ids := make([]uint32, many)
+	together(t, many, func(t tester, i int) {
+		c := n.dial(t)
+		c.lastID = 3
+		c.write(append(upgrade(modes.PathCentrifuge).bytes(),
+			encode(text(`{"id":1,"connect":{}}`), text(`{"id":2,"subscribe":{"channel":"news"}}`), text(`{"id":3,"ping":{}}`))...))
+		c.expectUpgrade("")
+		c.reply(1)
+		clients[i], ids[i] = c, 2
+	})
+	n.bus.awaitWaiting(t, "news")
+	release(nil)
+	together(t, many, func(t tester, i int) {
+		c := clients[i]
+		c.t = t
+		if r := c.reply(ids[i]); r.Subscribe == nil {
+			t.Errorf("got %s, want the subscribe reply", show(r))
+		}
+		c.reply(3)
+	})
+	if got := n.stats.Subscriptions.Load(); got != many {
+		t.Errorf("%d subscriptions are counted, want %d", got, many)
+	}
+	n.bus.publish("news", `"to all"`)
+	for _, c := range clients {
+		c.t = t
+		c.expectPush("news", `"to all"`)
+		c.leave()
+	}
+	n.settle(t)
+}
+
+func testHeldOthers(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	release := n.bus.hold("held")
+	waiting := make([]*client, 50)
+	for i := range waiting {
+		waiting[i] = n.session(t)
+		waiting[i].post(subscribeTo("held"))
+	}
+	n.bus.awaitWaiting(t, "held")
+	c := n.session(t)
+	c.subscribe("free")
+	n.bus.publish("free", "1")
+	c.expectPush("free", "1")
+	// Nor does it hold up what the same connection is subscribed to.
+	mixed := n.session(t, "free")
+	id := mixed.post(subscribeTo("held"))
+	n.bus.publish("free", "2")
+	mixed.expectPush("free", "2")
+	release(nil)
+	if r := mixed.reply(id); r.Subscribe == nil {
+		t.Errorf("got %s, want the subscribe reply", show(r))
+	}
+}
+
+func testSubscribeFails(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	c := n.session(t, "fence")
+	for _, together := range []int{1, 20} {
+		release := n.bus.hold("news")
+		others := make([]*client, together)
+		ids := make([]uint32, together)
+		for i := range others {
+			others[i] = n.session(t)
+			ids[i] = others[i].post(subscribeTo("news"))
+		}
+		n.bus.awaitWaiting(t, "news")
+		release(errRefused)
+		for i, other := range others {
+			r := other.reply(ids[i])
+			// Those that came when the gate was open again are subscribed.
+			if r.Subscribe != nil && together > 1 {
+				continue
+			}
+			if r.GetError().GetCode() != 100 || !r.Error.Temporary {
+				t.Errorf("got %s, want error 100, temporary", show(r))
+			}
+			other.subscribe("news")
+		}
+		n.bus.publish("news", "1")
+		for _, other := range others {
+			other.expectPush("news", "1")
+			other.leave()
+		}
+		await(t, "one reference, that of the fence", func() (bool, string) {
+			got := n.bus.references()
+			return got == 1, fmt.Sprint(got)
+		})
+	}
+	c.roundTrip()
+}
+
+func testSubscribeTimeout(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.SubscribeTimeout = 100 * time.Millisecond })
+	release := n.bus.hold("news")
+	defer release(nil)
+	c := n.session(t)
+	c.expectError(c.post(subscribeTo("news")), 100)
+	c.subscribe("other")
+	raw := n.dial(t)
+	raw.write(upgrade(modes.PathRaw + "?channel=news").bytes())
+	raw.expectRefusal(503)
+}
+
+func testUnsubscribe(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	c := n.session(t, "news", "fence")
+	other := n.session(t, "news")
+	for round := range 20 {
+		n.bus.publish("news", fmt.Sprint(round))
+		c.expectPush("news", fmt.Sprint(round))
+		other.expectPush("news", fmt.Sprint(round))
+		c.unsubscribe("news")
+		n.bus.publish("news", `"not for all"`)
+		other.expectPush("news", `"not for all"`)
+		n.fence(c, "fence")
+		c.subscribe("news")
+	}
+	if got := n.stats.Subscriptions.Load(); got != 3 {
+		t.Errorf("%d subscriptions are counted, want 3", got)
+	}
+}
+
+func testUnsubscribePending(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for _, result := range []error{nil, errRefused} {
+		c := n.session(t, "fence")
+		release := n.bus.hold("news")
+		first := c.post(subscribeTo("news"))
+		n.bus.awaitWaiting(t, "news")
+		second := c.post(unsubscribeFrom("news"))
+		release(result)
+		if r := c.next(); r.Id != first || (r.Subscribe == nil) == (result == nil) {
+			t.Errorf("subscription ended with %v: got %s, want its reply first", result, show(r))
+		}
+		if r := c.next(); r.Id != second || r.Unsubscribe == nil {
+			t.Errorf("subscription ended with %v: got %s, want the unsubscribe reply", result, show(r))
+		}
+		n.bus.publish("news", "1")
+		n.fence(c, "fence")
+		await(t, "the fence's reference alone", func() (bool, string) {
+			got := n.bus.references()
+			return got == 1, fmt.Sprint(got)
+		})
+		c.subscribe("news")
+		n.bus.publish("news", "2")
+		c.expectPush("news", "2")
+		c.leave()
+		n.settle(t)
+	}
+	// Subscribe, unsubscribe, subscribe, without waiting for anything.
+	c := n.session(t)
+	release := n.bus.hold("news")
+	c.post(subscribeTo("news"))
+	n.bus.awaitWaiting(t, "news")
+	c.post(unsubscribeFrom("news"))
+	again := c.post(subscribeTo("news"))
+	release(nil)
+	// An engine that has not ended the first subscription yet may refuse.
+	if r := c.reply(again); r.Subscribe == nil && r.GetError().GetCode() != 105 {
+		t.Errorf("got %s, want a subscribe reply, or error 105", show(r))
+	}
+	c.roundTrip()
+	c.leave()
+	n.settle(t)
+}
+
+// Subscriptions come and go on both ends of a channel's life, while others
+// stay: each is a contiguous piece of the stream, from its reply to the reply of
+// its end.
+func testSubscribeChurn(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	channels := []string{"a", "b", "c"}
+	var publishers []*publisher
+	for _, channel := range channels {
+		publishers = append(publishers, n.publishAlways(t, channel))
+	}
+	together(t, 15, func(t tester, i int) {
+		c := n.session(t)
+		channel, p := channels[i%len(channels)], publishers[i%len(channels)]
+		for range 30 {
+			c.subscribe(channel)
+			last := c.expectContiguous(channel, p.next.Load(), 5)
+			id := c.post(unsubscribeFrom(channel))
+			for {
+				r := c.next()
+				if r.Id == id {
+					break
+				}
+				if number := c.number(r, channel); number != last+1 {
+					t.Fatalf("got publication %d after %d", number, last)
+				}
+				last++
+			}
+		}
+		c.leave()
+	})
+	for _, p := range publishers {
+		p.stop()
+	}
+	n.settle(t)
+}

@@ -1,0 +1,48 @@
+package enginetest
+
+import (
+	"testing"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// Build constructs the engine under test. The address in the Config ends in
+// port 0.
+type Build func(modes.Config) (modes.Engine, error)
+
+// Run runs every case against the engines that build constructs.
+func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
+	// The cases that count descriptors and goroutines of the whole process
+	// come first, one by one.
+	run(t, build, false,
+		leftoverCases,
+	)
+	t.Run("parallel", func(t *testing.T) {
+		run(t, build, true,
+			handshakeCases, refusalCases, httpCases,
+			frameCases, utf8Cases, closeCases,
+			sessionCases, subscribeCases, pingCases,
+			fanoutCases, rawCases, slowCases,
+			gapCases, drainCases, redisCases,
+		)
+	})
+}
+
+// suiteCase is one case: its name and what it does with engines of its own.
+type suiteCase struct {
+	name string
+	run  func(*testing.T, Build)
+}
+
+func run(t *testing.T, build Build, parallel bool, groups ...[]suiteCase) {
+	for _, group := range groups {
+		for _, c := range group {
+			t.Run(c.name, func(t *testing.T) {
+				if parallel {
+					t.Parallel()
+				}
+				c.run(t, build)
+			})
+		}
+	}
+}
