@@ -118,7 +118,7 @@ func health(internalAddr string) error {
 		return fmt.Errorf("server: health: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+		host = "127.0.0.1"
 	}
 	client := &http.Client{Timeout: 3 * time.Second}
 	response, err := client.Get("http://" + net.JoinHostPort(host, port) + "/healthz")

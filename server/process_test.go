@@ -60,8 +60,13 @@ func startProcess(t *testing.T, environ ...string) *process {
 // launch starts the server and waits for nothing.
 func launch(t *testing.T, environ ...string) *process {
 	t.Helper()
-	p := &process{t: t, code: make(chan int, 1), environ: environ}
-	p.cmd = exec.Command(binary)
+	return launchWith(t, exec.Command(binary), environ...)
+}
+
+// launchWith is launch with a command that becomes the server.
+func launchWith(t *testing.T, cmd *exec.Cmd, environ ...string) *process {
+	t.Helper()
+	p := &process{t: t, code: make(chan int, 1), environ: environ, cmd: cmd}
 	p.cmd.Env = append([]string{"GORACE=exitcode=66"}, environ...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

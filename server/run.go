@@ -190,6 +190,9 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 			err = errors.New("it ended unasked")
 		}
 		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
+	case err := <-inside:
+		inside <- err // stopInternal waits for it
+		return fmt.Errorf("server: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err)
 	case <-stop:
 	}
 	n.draining.Store(true)
@@ -222,9 +225,7 @@ func (n *node) stopInternal(server *http.Server, inside <-chan error) {
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close()
 	}
-	if err := <-inside; !errors.Is(err, http.ErrServerClosed) {
-		n.log.Error("internal listener failed", "err", err)
-	}
+	<-inside
 }
 
 // ready returns why this node should get no clients.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,10 +18,14 @@ import (
 	"github.com/tandem-ws/tandem/redisbus/redistest"
 )
 
-// eachMode runs a test against the server in every mode of this system.
+// eachMode runs a test against the server in every mode of this system, at the
+// same time.
 func eachMode(t *testing.T, test func(t *testing.T, mode string)) {
 	for _, mode := range allModes() {
-		t.Run(mode, func(t *testing.T) { test(t, "MODE="+mode) })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			test(t, "MODE="+mode)
+		})
 	}
 }
 
@@ -72,11 +77,11 @@ func TestEmbedded(t *testing.T) {
 func TestRealRedisAndPrefix(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "hunter2")
 	eachMode(t, func(t *testing.T, mode string) {
-		p := startProcess(t, mode, "REDIS_URL="+server.URL(), "REDIS_PREFIX=app:", "REDIS_CONNECTIONS=3")
+		p := startProcess(t, mode, "REDIS_URL="+server.URL(), "REDIS_PREFIX="+mode+":", "REDIS_CONNECTIONS=3")
 		p.awaitReady(http.StatusOK, "ok")
 		c := connect(t, p.public)
 		c.subscribe("news")
-		if n := server.Publish("app:news", `{"n":1}`); n != 1 {
+		if n := server.Publish(mode+":news", `{"n":1}`); n != 1 {
 			t.Errorf("%d Redis clients are subscribed, want the node alone", n)
 		}
 		if channel, data := c.publication(); channel != "news" || data != `{"n":1}` {
@@ -290,7 +295,7 @@ func TestAddressTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	t.Cleanup(func() { _ = l.Close() })
 	taken := l.Addr().String()
 	for _, name := range []string{"ADDR", "INTERNAL_ADDR", "EMBEDDED_REDIS_ADDR"} {
 		eachMode(t, func(t *testing.T, mode string) {
@@ -314,6 +319,33 @@ func TestBanner(t *testing.T) {
 	if out := p.output(); !strings.Contains(out, "redis-cli -p ") || !strings.Contains(out, "http://localhost:") ||
 		!strings.Contains(out, "for trying out only") {
 		t.Errorf("the banner lacks something: %s", out)
+	}
+}
+
+// TestDescriptorLimit shows that a node takes no more connections than it has
+// descriptors for, and says so where it was told to.
+func TestDescriptorLimit(t *testing.T) {
+	for _, test := range []struct {
+		limit   string
+		environ []string
+		most    float64 // connections
+		warned  bool
+	}{
+		{"ulimit -n 256", nil, 192, false},
+		{"ulimit -n 256", []string{"MAX_CONNECTIONS=100"}, 100, false},
+		{"ulimit -n 256", []string{"MAX_CONNECTIONS=1000"}, 1000, true},
+		{"ulimit -S -n 128; ulimit -H -n 1024", nil, 768, false},
+	} {
+		p := launchWith(t, exec.Command("sh", "-c", test.limit+`; exec "$0"`, binary), append([]string{
+			"ADDR=127.0.0.1:0", "INTERNAL_ADDR=127.0.0.1:0", "EMBEDDED_REDIS_ADDR=127.0.0.1:0", "LOG_FORMAT=json",
+		}, test.environ...)...)
+		ready := p.awaitLog("ready for connections")
+		if most := ready["max_connections"]; most != test.most {
+			t.Errorf("%s, %v: takes %v connections, want %v", test.limit, test.environ, most, test.most)
+		}
+		if warned := strings.Contains(p.output(), "ulimit -n"); warned != test.warned {
+			t.Errorf("%s, %v: warned: %t", test.limit, test.environ, warned)
+		}
 	}
 }
 
