@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -179,8 +180,12 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 
 	server := newInternalServer(internalHandler(n.ready, n.metrics(), n.api(), n.log), n.log)
 	inside := make(chan error, 1)
-	go func() { inside <- server.Serve(internal) }()
-	defer n.stopInternal(server, inside)
+	var running sync.WaitGroup
+	running.Go(func() { inside <- server.Serve(internal) })
+	defer func() {
+		stopInternal(server)
+		running.Wait()
+	}()
 
 	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version,
 		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections)
@@ -191,7 +196,6 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 		}
 		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
 	case err := <-inside:
-		inside <- err // stopInternal waits for it
 		return fmt.Errorf("server: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err)
 	case <-stop:
 	}
@@ -217,15 +221,13 @@ func (n *node) drain(ctx context.Context) {
 	n.log.Info("drained", "connections", open)
 }
 
-// stopInternal lets the requests that run end, for a while, and waits for the
-// listener's goroutine.
-func (n *node) stopInternal(server *http.Server, inside <-chan error) {
+// stopInternal lets the requests that run end, for a while.
+func stopInternal(server *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close()
 	}
-	<-inside
 }
 
 // ready returns why this node should get no clients.
