@@ -196,7 +196,8 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 		}
 		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
 	case err := <-inside:
-		return fmt.Errorf("server: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err)
+		cancel()
+		return errors.Join(fmt.Errorf("server: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err), <-served)
 	case <-stop:
 	}
 	n.draining.Store(true)
