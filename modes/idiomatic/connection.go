@@ -24,8 +24,7 @@ type connection struct {
 	socket   *socket
 	ws       *websocket.Conn // set before read and write start
 
-	send    chan *message // from the hub and the session to write
-	queued  atomic.Int64  // bytes in send and about to be written
+	queue   queue         // from the hub and the session to write
 	closing chan struct{} // closed when ending is set
 	ending  atomic.Pointer[ending]
 	left    atomic.Int32 // goroutines that have ended
@@ -41,7 +40,9 @@ type connection struct {
 	// had confirmed them.
 	abandoned map[string]*request
 	requests  map[*request]struct{}
-	waiting   int // subscriptions abandoned before Redis confirmed them
+	// answers and last are the ends of a chain that flush will queue.
+	answers, last *message
+	waiting       int // subscriptions abandoned before Redis confirmed them
 }
 
 // ending is how and why a connection ends. The first one counts.
@@ -50,6 +51,14 @@ type ending struct {
 	reason string     // metrics label
 	flush  bool       // what is queued goes out first
 	linger bool       // the client may be sending still
+}
+
+// dropped is the metrics label for what is not sent because of the ending.
+func (e *ending) dropped() string {
+	if e.reason == wire.DisconnectSlow.Reason {
+		return e.reason
+	}
+	return modes.ReasonConnectionEnded
 }
 
 // goodbye ends a connection with d, after what is queued.
@@ -73,7 +82,7 @@ func slow() *ending {
 func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
 	return &connection{
 		engine: e, id: session.NewID(), protocol: p, socket: s,
-		send: make(chan *message, e.send), closing: make(chan struct{}),
+		queue: newQueue(e.send, e.limits.MaxQueuedBytes, e.stats), closing: make(chan struct{}),
 	}
 }
 
@@ -83,7 +92,6 @@ func (c *connection) start(ws *websocket.Conn) {
 	c.ws = ws
 	c.engine.stats.Accepted.WithLabelValues(c.protocol.String()).Inc()
 	c.debug("connection opened", slog.String("remote", c.socket.RemoteAddr().String()))
-	c.engine.running.Add(2)
 	go c.read()
 	go c.write()
 }
@@ -94,6 +102,7 @@ func (c *connection) close(e *ending) bool {
 	if !c.ending.CompareAndSwap(nil, e) {
 		return false
 	}
+	c.engine.stats.Disconnected.WithLabelValues(e.reason).Inc()
 	c.limit = time.AfterFunc(modes.CloseWait, c.socket.reset)
 	close(c.closing)
 	return true
@@ -112,30 +121,16 @@ const abandonTime = time.Second
 // bound is disconnected. The caller is a member's delivery, or holds mu and has
 // seen that the connection has not ended.
 func (c *connection) enqueue(m *message) bool {
-	e := c.engine
-	if ending := c.ending.Load(); ending != nil {
-		e.stats.Dropped.WithLabelValues(ending.reason).Inc()
-		return false
-	}
-	size := int64(m.size)
-	if c.queued.Add(size) <= int64(e.limits.MaxQueuedBytes) {
-		select {
-		case c.send <- m:
-			e.stats.Queued.Add(size)
+	ending := c.ending.Load()
+	if ending == nil {
+		if c.queue.add(m) {
 			return true
-		default:
 		}
+		ending = slow()
+		c.close(ending)
 	}
-	c.queued.Add(-size)
-	e.stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Inc()
-	c.close(slow())
+	c.engine.stats.Dropped.WithLabelValues(ending.dropped()).Add(m.frames())
 	return false
-}
-
-// dequeued notes that m is not queued any more.
-func (c *connection) dequeued(m *message) {
-	c.queued.Add(-int64(m.size))
-	c.engine.stats.Queued.Add(-int64(m.size))
 }
 
 // detach takes the connection out of everything that could queue for it. The
@@ -149,11 +144,11 @@ func (c *connection) detach() {
 	}
 	for channel, s := range c.channels {
 		if s.confirmed {
-			c.engine.hub.leave(channel, c, always, nil)
-			c.engine.config.Bus.Unsubscribe(channel)
+			c.depart(channel)
 		}
 	}
 	c.channels, c.abandoned = nil, nil
+	c.answers, c.last = nil, nil
 }
 
 // member makes a connection that is not upgraded yet a member of channels, for
@@ -167,25 +162,32 @@ func (c *connection) member(channels []string) {
 	c.channels = make(map[string]*subscription, len(channels))
 	for _, channel := range channels {
 		c.channels[channel] = &subscription{confirmed: true}
-		c.engine.hub.join(channel, c, nil)
+		c.join(channel, nil)
 	}
 }
 
 // stillborn ends a connection that was not upgraded after all.
 func (c *connection) stillborn() {
-	c.close(&ending{reason: modes.RefusedUpgrade.Reason})
-	c.limit.Stop()
 	c.detach()
-	c.drop(modes.RefusedUpgrade.Reason)
+	c.drop(modes.ReasonConnectionEnded)
 	c.engine.release(c.protocol)
 	c.engine.remove(c)
+	c.engine.running.Add(-2)
 }
 
 // drop counts and forgets what is still queued.
 func (c *connection) drop(reason string) {
-	for n := len(c.send); n > 0; n-- {
-		c.dequeued(<-c.send)
-		c.engine.stats.Dropped.WithLabelValues(reason).Inc()
+	var waiting []*message
+	for n := len(c.queue.ready); n > 0; n-- {
+		waiting = append(waiting, <-c.queue.ready)
+	}
+	c.dropAll(append(waiting, c.queue.rest()...), reason)
+}
+
+func (c *connection) dropAll(messages []*message, reason string) {
+	for _, m := range messages {
+		c.engine.stats.Dropped.WithLabelValues(reason).Add(m.frames())
+		c.queue.done(int(m.bytes()))
 	}
 }
 
@@ -201,14 +203,12 @@ func (c *connection) leave() {
 
 // finish is the end of the connection.
 func (c *connection) finish() {
-	reason := c.ending.Load().reason
 	c.limit.Stop()
 	// Nothing can be done about an error here.
 	_ = c.socket.Close()
 	e := c.engine
 	e.release(c.protocol)
-	e.stats.Disconnected.WithLabelValues(reason).Inc()
-	c.debug("connection closed", slog.String("reason", reason))
+	c.debug("connection closed", slog.String("reason", c.ending.Load().reason))
 	e.remove(c)
 }
 

@@ -25,15 +25,15 @@ type Options struct {
 	// WriteBufferPool shares write buffers among connections instead: one is
 	// held only while a message is written.
 	WriteBufferPool bool
-	// SendQueue is how many messages may wait for a connection's writer before
-	// the client counts as slow; each costs 8 bytes of every connection, used
-	// or not. 0: 512.
+	// SendQueue is how many messages fit the Go channel to a connection's
+	// writer; each costs 8 bytes of every connection, used or not. What does
+	// not fit waits behind it, up to Limits.MaxQueuedBytes. 0: 256.
 	SendQueue int
 }
 
 const (
 	defaultBufferSize = 4096
-	defaultSendQueue  = 512
+	defaultSendQueue  = 256
 )
 
 // Errors of New and Serve.
@@ -137,23 +137,37 @@ func (e *Engine) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- e.server.Serve(e.listener) }()
 
-	var err error
+	err := e.await(ctx, served)
+	e.stop()
+	e.running.Wait()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAccept, err)
+	}
+	return nil
+}
+
+// await returns when Serve should end. An error is why nobody can be accepted
+// any more. Either way net/http has returned.
+func (e *Engine) await(ctx context.Context, served chan error) error {
 	select {
 	case <-ctx.Done():
 	case <-e.drained:
-	case err = <-served:
-		served <- err
-	}
-	e.stop()
-	if late := <-served; err == nil {
-		err = late
-	}
-	e.running.Wait()
-	// Both say that it was we who closed the listener.
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+	case err := <-served:
+		// Drain closes the listener first, and is not done then.
+		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-e.drained:
+		}
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrAccept, err)
+	// Errors of closing what is of no use any more.
+	_ = e.listener.Close()
+	_ = e.server.Close()
+	<-served
+	return nil
 }
 
 // stop ends everything at once.
@@ -209,7 +223,8 @@ func (e *Engine) admit(p wire.Protocol, r *http.Request) *modes.Refusal {
 // release takes back what admit counted.
 func (e *Engine) release(p wire.Protocol) { e.stats.Connections[p].Add(-1) }
 
-// add makes c known; false: the engine has begun to drain.
+// add makes c known, and has Serve wait for its two goroutines; false: the
+// engine has begun to drain.
 func (e *Engine) add(c *connection) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -217,6 +232,7 @@ func (e *Engine) add(c *connection) bool {
 		return false
 	}
 	e.connections[c.id] = c
+	e.running.Add(2)
 	return true
 }
 

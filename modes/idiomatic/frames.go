@@ -47,6 +47,8 @@ const (
 	finBit  = 0x80
 	rsvBits = 0x70
 	maskBit = 0x80
+
+	maskBytes = 4
 )
 
 // scan follows p and returns how much of it is for the reader: all, or what
@@ -94,22 +96,33 @@ func (f *frames) final() bool       { return f.header[0]&finBit != 0 }
 
 // advance judges the header as far as it has come.
 func (f *frames) advance() error {
-	switch f.have {
+	switch int(f.have) {
 	case 1:
 		return f.first()
 	case 2:
-		return f.second()
+		if err := f.second(); err != nil || f.lengthBytes() > 0 {
+			return err
+		}
+		return f.size()
+	case 2 + f.lengthBytes():
+		return f.size()
+	case 2 + f.lengthBytes() + maskBytes:
+		f.inPayload = true
 	}
-	if int(f.have) < 2+f.lengthBytes()+4 {
-		return nil
-	}
+	return nil
+}
+
+// size judges the length of the payload.
+func (f *frames) size() error {
 	size := int64(f.header[1] &^ maskBit)
+	// A length must be written in the shortest form and not be negative.
 	switch f.lengthBytes() {
 	case 2:
-		size = int64(binary.BigEndian.Uint16(f.header[2:]))
+		if size = int64(binary.BigEndian.Uint16(f.header[2:])); size < 126 {
+			return errProtocol
+		}
 	case 8:
-		// The most significant bit must be 0.
-		if size = int64(binary.BigEndian.Uint64(f.header[2:])); size < 0 {
+		if size = int64(binary.BigEndian.Uint64(f.header[2:])); size < 1<<16 {
 			return errProtocol
 		}
 	}
@@ -119,7 +132,7 @@ func (f *frames) advance() error {
 		}
 		f.length += size
 	}
-	f.inPayload, f.remaining = true, size
+	f.remaining = size
 	return nil
 }
 

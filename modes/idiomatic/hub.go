@@ -27,7 +27,8 @@ type shard struct {
 	channels map[string]*audience
 }
 
-// audience is who is subscribed to one channel.
+// audience is who is subscribed to one channel. While it has members it holds
+// one reference of the bus.
 type audience struct {
 	// members maps each connection to the hub's epoch when it subscribed.
 	members   map[*connection]uint64
@@ -51,39 +52,63 @@ func (h *hub) shard(channel string) *shard {
 func (h *hub) nextEpoch() uint64 { return h.epoch.Add(1) }
 
 // join makes c a member of channel and calls first, if there is one, before
-// anything is delivered to it. The caller must not be a member yet.
-func (h *hub) join(channel string, c *connection, first func()) {
+// anything is delivered to it. c must not be a member yet. The caller brings a
+// reference of the bus; true: the channel has one already, and the caller gives
+// this one back.
+func (h *hub) join(channel string, c *connection, first func()) (surplus bool) {
+	s := h.shard(channel)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.channels[channel]
+	if surplus = a != nil; !surplus {
+		a = &audience{members: make(map[*connection]uint64, 1)}
+		s.channels[channel] = a
+	}
+	h.enter(a, c, first)
+	return surplus
+}
+
+// joinOthers is join for a caller without a reference. False: nobody is
+// subscribed to channel, and so c is not either.
+func (h *hub) joinOthers(channel string, c *connection, first func()) bool {
 	s := h.shard(channel)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.channels[channel]
 	if a == nil {
-		a = &audience{members: make(map[*connection]uint64, 1)}
-		s.channels[channel] = a
+		return false
 	}
+	h.enter(a, c, first)
+	return true
+}
+
+// enter must be called with the shard locked.
+func (h *hub) enter(a *audience, c *connection, first func()) {
+	a.members[c] = h.epoch.Load()
+	a.protocols[c.protocol]++
+	// Who has the reply is counted.
+	h.stats.Subscriptions.Add(1)
 	if first != nil {
 		first()
 	}
-	a.members[c] = h.epoch.Load()
-	a.protocols[c.protocol]++
-	h.stats.Subscriptions.Add(1)
 }
 
 // always is an epoch that every subscription is older than.
 const always = math.MaxUint64
 
 // leave ends c's membership, if it is older than epoch, after it has called
-// last, if there is one; false: there was no such membership.
-func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) bool {
+// last, if there is one; was: there was such a membership; empty: it was the
+// channel's last, and the caller gives the reference on channel back.
+func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) (was, empty bool) {
 	s := h.shard(channel)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.channels[channel]
 	if a == nil {
-		return false
+		return false, false
 	}
 	if joined, is := a.members[c]; !is || joined >= epoch {
-		return false
+		return false, false
 	}
 	if last != nil {
 		last()
@@ -91,10 +116,10 @@ func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) bo
 	delete(a.members, c)
 	a.protocols[c.protocol]--
 	h.stats.Subscriptions.Add(-1)
-	if len(a.members) == 0 {
+	if empty = len(a.members) == 0; empty {
 		delete(s.channels, channel)
 	}
-	return true
+	return true, empty
 }
 
 // deliver queues a publication for every member of channel. It is encoded once
@@ -124,7 +149,7 @@ func (h *hub) deliver(channel string, data []byte) {
 		m := messages[c.protocol]
 		if c.enqueue(m) {
 			counts[c.protocol]++
-			crowded = crowded || len(c.send) > cap(c.send)/2
+			crowded = crowded || c.queue.crowded()
 		}
 	}
 	s.mu.Unlock()

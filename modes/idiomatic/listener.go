@@ -40,7 +40,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return &socket{
-		TCPConn: conn, stats: l.config.Stats, timeout: l.config.Limits.HandshakeTimeout,
+		TCPConn: conn, stats: l.config.Stats, door: l.config.Door, timeout: l.config.Limits.HandshakeTimeout,
 		frames: frames{limit: int64(l.config.Limits.MaxMessageSize)},
 	}, nil
 }

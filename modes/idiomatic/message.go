@@ -6,12 +6,37 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// message is what waits in send queues, immutable and shared by its receivers.
+// message is what waits in send queues. A publication's is immutable and shared
+// by its receivers.
 type message struct {
 	kind     int    // websocket.TextMessage and so on
 	payload  []byte // without frame header
 	size     int    // in bytes, with it
 	prepared *websocket.PreparedMessage
+	// next is what the same connection is sent right after. Answers to one
+	// message of the client take one place in its queue together.
+	next *message
+	// passed is closed when the writer comes by. Such a message marks a place in
+	// the queue and is not sent.
+	passed chan struct{}
+}
+
+// frames counts m and what follows it, for a counter.
+func (m *message) frames() (n float64) {
+	for ; m != nil; m = m.next {
+		if m.passed == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// bytes is the size of m and what follows it.
+func (m *message) bytes() (n int64) {
+	for ; m != nil; m = m.next {
+		n += int64(m.size)
+	}
+	return n
 }
 
 // newMessage returns the message for one receiver, or, where shared, one whose

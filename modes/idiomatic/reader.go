@@ -26,8 +26,10 @@ func (c *connection) read() {
 func (c *connection) readMessages() error {
 	c.ws.SetPingHandler(func(data string) error {
 		c.mu.Lock()
-		defer c.mu.Unlock()
 		c.reply(newMessage(wire.NewFrame(ws.OpPong, []byte(data)), false))
+		c.flush()
+		c.mu.Unlock()
+		c.throttle()
 		return nil
 	})
 	c.ws.SetPongHandler(func(string) error {
@@ -67,6 +69,7 @@ func (c *connection) readMessage(kind int, r io.Reader) error {
 	}
 	c.engine.stats.MessagesIn.Add(1)
 	c.handle(kind, buffer.Bytes())
+	c.throttle()
 	return nil
 }
 
@@ -110,6 +113,27 @@ func (c *connection) handle(kind int, data []byte) {
 		c.session.Handle(&c.engine.config.Rules, c.protocol, c, data)
 	case c.protocol == wire.Echo:
 		c.reply(newMessage(wire.NewFrame(ws.OpCode(kind), data), false))
+	}
+	c.flush()
+}
+
+// throttle holds the reader up while much is queued, so that a client that sends
+// faster than it can be answered is slowed down instead of cut.
+func (c *connection) throttle() {
+	if !c.queue.crowded() {
+		return
+	}
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	mark := &message{passed: make(chan struct{})}
+	c.queue.add(mark)
+	c.mu.Unlock()
+	select {
+	case <-mark.passed:
+	case <-c.closing:
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
@@ -20,7 +22,9 @@ import (
 type socket struct {
 	*net.TCPConn
 	stats   *modes.Stats
+	door    *modes.Door
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
+	served  atomic.Bool   // a request has come in full
 
 	// Only the reader uses what follows.
 	upgraded bool
@@ -33,7 +37,7 @@ type socket struct {
 // Read implements net.Conn. Errors of the frames are *violation and *closeFrame.
 func (s *socket) Read(p []byte) (int, error) {
 	if !s.upgraded {
-		return s.TCPConn.Read(p)
+		return s.readRequest(p)
 	}
 	if s.err != nil {
 		return 0, s.err
@@ -54,6 +58,20 @@ func (s *socket) Read(p []byte) (int, error) {
 		return good, nil
 	}
 	return 0, err
+}
+
+// readRequest reads what is for net/http, which says nothing, or the wrong thing,
+// to a client that takes too long to send its first request.
+func (s *socket) readRequest(p []byte) (int, error) {
+	n, err := s.TCPConn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !s.served.Load() {
+		refusal := s.door.Refuse(modes.RefusedTimeout)
+		// The client may be gone, which is all right.
+		_, _ = fmt.Fprintf(s.TCPConn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
+			"Content-Length: %d\r\n\r\n%s\n", refusal.Status, http.StatusText(refusal.Status), len(refusal.Reason)+1, refusal.Reason)
+		_ = s.Close()
+	}
+	return n, err
 }
 
 func (s *socket) fill(p []byte) (int, error) {

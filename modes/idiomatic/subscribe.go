@@ -21,7 +21,7 @@ var _ session.Peer = (*connection)(nil)
 // subscription is one channel of a connection.
 type subscription struct {
 	request   *request // until it is confirmed
-	confirmed bool     // is a member in the hub and holds a reference of the bus
+	confirmed bool     // the connection is a member of the channel in the hub
 }
 
 // request is one Subscribe on its way to Redis.
@@ -49,16 +49,32 @@ func (c *connection) Send(reply *protocol.Reply) {
 	c.reply(newMessage(wire.ReplyFrame(c.protocol, reply), false))
 }
 
-// reply queues a message for this connection alone; mu is held.
+// reply adds a message to those that flush will queue; mu is held.
 func (c *connection) reply(m *message) {
-	if !c.ended && c.enqueue(m) {
-		c.engine.stats.FramesOut.Add(1)
-		c.engine.stats.BytesOut.Add(uint64(m.size))
+	if c.last == nil {
+		c.answers = m
+	} else {
+		c.last.next = m
 	}
+	c.last = m
+}
+
+// flush queues what reply has gathered; mu is held.
+func (c *connection) flush() {
+	answers := c.answers
+	c.answers, c.last = nil, nil
+	if answers == nil || c.ended || !c.enqueue(answers) {
+		return
+	}
+	c.engine.stats.FramesOut.Add(uint64(answers.frames()))
+	c.engine.stats.BytesOut.Add(uint64(answers.bytes()))
 }
 
 // Disconnect implements session.Peer.
-func (c *connection) Disconnect(d wire.Disconnect) { c.close(goodbye(d)) }
+func (c *connection) Disconnect(d wire.Disconnect) {
+	c.flush()
+	c.close(goodbye(d))
+}
 
 // Subscriptions implements session.Peer. Channels that were left before they
 // were confirmed count until they are, so that leaving does not let a client
@@ -74,11 +90,14 @@ func (c *connection) Subscribe(confirmed func(error), channels ...string) {
 	if c.ended {
 		return
 	}
-	r := &request{confirmed: confirmed, over: make(chan struct{})}
-	r.ctx, r.cancel = subscribeContext(c.engine.ctx, c.engine.limits.SubscribeTimeout)
 	if c.channels == nil {
 		c.channels = make(map[string]*subscription, len(channels))
 	}
+	if len(channels) == 1 && c.subscribeOthers(channels[0], confirmed) {
+		return
+	}
+	r := &request{confirmed: confirmed, over: make(chan struct{})}
+	r.ctx, r.cancel = subscribeContext(c.engine.ctx, c.engine.limits.SubscribeTimeout)
 	for _, channel := range channels {
 		channel = strings.Clone(channel)
 		r.channels = append(r.channels, channel)
@@ -92,6 +111,19 @@ func (c *connection) Subscribe(confirmed func(error), channels ...string) {
 	}
 	c.requests[r] = struct{}{}
 	c.engine.running.Go(func() { c.await(r) })
+}
+
+// subscribeOthers subscribes to a channel that others have subscribed to, which
+// Redis need not be asked for. False: there are none.
+func (c *connection) subscribeOthers(channel string, confirmed func(error)) bool {
+	if c.abandoned[channel] != nil || !c.engine.hub.joinOthers(channel, c, func() {
+		confirmed(nil)
+		c.flush()
+	}) {
+		return false
+	}
+	c.channels[strings.Clone(channel)] = &subscription{confirmed: true}
+	return true
 }
 
 // await takes a request to Redis and back.
@@ -125,6 +157,7 @@ func (c *connection) await(r *request) {
 	default:
 		c.joined(r)
 	}
+	c.flush()
 }
 
 func (c *connection) failed(r *request, err error) {
@@ -142,14 +175,17 @@ func (c *connection) failed(r *request, err error) {
 // joined makes the connection a receiver. The reply is queued in one step with
 // the first membership, and so before all pushes.
 func (c *connection) joined(r *request) {
-	reply := sync.OnceFunc(func() { r.confirmed(nil) })
+	reply := sync.OnceFunc(func() {
+		r.confirmed(nil)
+		c.flush()
+	})
 	for _, channel := range r.channels {
 		if r.left[channel] != nil {
 			continue
 		}
 		s := c.channels[channel]
 		s.request, s.confirmed = nil, true
-		c.engine.hub.join(channel, c, reply)
+		c.join(channel, reply)
 	}
 	reply()
 	for channel, left := range r.left {
@@ -168,8 +204,7 @@ func (c *connection) Unsubscribe(channel string, left func()) {
 	// It may point into the message.
 	channel = strings.Clone(channel)
 	if s.confirmed {
-		c.engine.hub.leave(channel, c, always, nil)
-		c.engine.config.Bus.Unsubscribe(channel)
+		c.depart(channel)
 		left()
 		return
 	}
@@ -191,25 +226,48 @@ func (c *connection) Publish(channel string, data []byte, accepted func(error)) 
 		defer c.mu.Unlock()
 		if !c.ended {
 			accepted(err)
+			c.flush()
 		}
 	})
 }
 
 // lose ends the subscription to channel, if it is older than epoch, and tells
 // the client so.
-func (c *connection) lose(channel string, epoch uint64, told *message) bool {
+func (c *connection) lose(channel string, epoch uint64, told *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.channels[channel]
 	if c.ended || s == nil || !s.confirmed {
-		return false
+		return
 	}
-	if !c.engine.hub.leave(channel, c, epoch, func() { c.reply(told) }) {
-		return false
+	was, empty := c.engine.hub.leave(channel, c, epoch, func() {
+		c.flush()
+		if c.enqueue(told) {
+			c.engine.stats.FramesOut.Add(1)
+			c.engine.stats.BytesOut.Add(uint64(told.size))
+		}
+	})
+	if was {
+		delete(c.channels, channel)
 	}
-	delete(c.channels, channel)
-	c.engine.config.Bus.Unsubscribe(channel)
-	return true
+	if empty {
+		c.engine.config.Bus.Unsubscribe(channel)
+	}
+}
+
+// join makes the connection a member of channel, with a reference of the bus;
+// mu is held.
+func (c *connection) join(channel string, first func()) {
+	if c.engine.hub.join(channel, c, first) {
+		c.engine.config.Bus.Unsubscribe(channel)
+	}
+}
+
+// depart ends a membership; mu is held.
+func (c *connection) depart(channel string) {
+	if _, empty := c.engine.hub.leave(channel, c, always, nil); empty {
+		c.engine.config.Bus.Unsubscribe(channel)
+	}
 }
 
 // subscribeContext bounds one wait for Redis.

@@ -3,7 +3,6 @@ package idiomatic
 import (
 	"encoding/base64"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -13,11 +12,9 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// The refusals of the handshake's own rules that have a status of their own.
-var (
-	refusedPlain   = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: "upgrade required"}
-	refusedVersion = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: "websocket version not supported"}
-)
+// refusedVersion is a bad handshake whose answer offers the version that would
+// have been a good one.
+var refusedVersion = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: modes.RefusedUpgrade.Reason}
 
 const version = "13" // RFC 6455
 
@@ -48,25 +45,22 @@ func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
 // endpoints, config.Handler's answers on all others. It returns right after the
 // handshake, so that what net/http holds for a request is freed.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	socketOf(r).served.Store(true)
 	p, ok := e.config.Door.Endpoint(r.URL.Path)
 	if !ok {
 		e.config.Handler.ServeHTTP(w, r)
 		return
 	}
+	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !hasToken(r.Header["Upgrade"], "websocket") {
+		e.config.Door.UpgradeRequired(w, r)
+		return
+	}
 	if refusal := e.handshake(w, r, p); refusal != nil {
-		e.refuse(w, refusal)
+		if refusal == refusedVersion {
+			w.Header().Set("Sec-WebSocket-Version", version)
+		}
+		http.Error(w, e.config.Door.Refuse(refusal).Error(), refusal.Status)
 	}
-}
-
-// refuse answers a handshake that does not come in.
-func (e *Engine) refuse(w http.ResponseWriter, refusal *modes.Refusal) {
-	e.config.Door.Refuse(refusal)
-	if refusal.Status == http.StatusUpgradeRequired {
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Sec-WebSocket-Version", version)
-	}
-	http.Error(w, refusal.Error(), refusal.Status)
 }
 
 // handshake brings a connection to life, or says why not.
@@ -76,7 +70,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 	}
 	p = modes.Encoding(p, r.URL.RawQuery)
 	var header http.Header
-	if p.Session() && slices.Contains(websocket.Subprotocols(r), wire.ProtobufSubprotocol) {
+	if p.Session() && hasToken(r.Header["Sec-Websocket-Protocol"], wire.ProtobufSubprotocol) {
 		p = wire.Protobuf
 		header = protobufHeader
 	}
@@ -120,7 +114,7 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol
 	if err != nil {
 		// The client is gone, or net/http would not part with it; gorilla has
 		// answered.
-		e.config.Door.Refuse(modes.RefusedUpgrade)
+		e.stats.Refused.WithLabelValues(modes.ReasonGone).Inc()
 		c.stillborn()
 		return nil
 	}
@@ -130,11 +124,8 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol
 
 // checkHandshake applies RFC 6455 section 4.2.1, as far as net/http has not.
 func checkHandshake(r *http.Request) *modes.Refusal {
-	if !hasToken(r.Header["Connection"], "upgrade") || !hasToken(r.Header["Upgrade"], "websocket") {
-		return refusedPlain
-	}
 	versions, keys := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
-	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || len(versions) == 0 || len(keys) != 1 {
+	if !hasToken(r.Header["Connection"], "upgrade") || len(versions) == 0 || len(keys) != 1 {
 		return modes.RefusedUpgrade
 	}
 	if len(versions) != 1 || versions[0] != version {

@@ -43,7 +43,7 @@ func (c *connection) writeMessages() {
 	for {
 		var err error
 		select {
-		case m := <-c.send:
+		case m := <-c.queue.ready:
 			err = c.writeQueued(m)
 		case <-pings:
 			err = c.ping(due)
@@ -59,16 +59,50 @@ func (c *connection) writeMessages() {
 	}
 }
 
-// writeQueued sends m and what waits behind it, but looks up every now and then.
+// writeQueued sends m and what waits behind it.
 func (c *connection) writeQueued(m *message) error {
-	for n := len(c.send); ; n-- {
-		err := c.writeMessage(m)
-		c.dequeued(m)
-		if err != nil || n <= 0 || c.ending.Load() != nil {
+	for n := len(c.queue.ready); ; n-- {
+		if err := c.writeChain(m); err != nil || c.ending.Load() != nil {
 			return err
 		}
-		m = <-c.send
+		if n <= 0 {
+			return c.writeBacklog()
+		}
+		m = <-c.queue.ready
 	}
+}
+
+// writeBacklog sends the backlog, if it is its turn. What it cannot send it
+// drops.
+func (c *connection) writeBacklog() error {
+	backlog := c.queue.rest()
+	for i, m := range backlog {
+		ending := c.ending.Load()
+		if ending != nil && !ending.flush {
+			c.dropAll(backlog[i:], ending.dropped())
+			return nil
+		}
+		if err := c.writeChain(m); err != nil {
+			c.dropAll(backlog[i+1:], modes.ReasonConnectionEnded)
+			return err
+		}
+	}
+	return nil
+}
+
+// writeChain sends m and what follows it.
+func (c *connection) writeChain(m *message) (err error) {
+	for ; m != nil; m = m.next {
+		if m.passed != nil {
+			close(m.passed)
+			continue
+		}
+		if err == nil {
+			err = c.writeMessage(m)
+		}
+		c.queue.done(m.size)
+	}
+	return err
 }
 
 // writeMessage sends m in one write.
@@ -89,6 +123,11 @@ func (c *connection) writeMessage(m *message) error {
 func (c *connection) ping(due *time.Timer) error {
 	c.mu.Lock()
 	switch {
+	case c.pinged || c.session.AwaitingPong():
+		// A client that is late would answer both, and one answer too many is
+		// a violation.
+		c.mu.Unlock()
+		return nil
 	case !c.protocol.Session():
 		c.pinged = true
 	case !c.greeted:
@@ -126,6 +165,17 @@ func (c *connection) overdue() {
 	}
 }
 
+// writeRest sends what is queued, when nothing can be added any more.
+func (c *connection) writeRest() {
+	for n := len(c.queue.ready); n > 0; n-- {
+		if c.writeChain(<-c.queue.ready) != nil {
+			return
+		}
+	}
+	// What cannot be written need not be.
+	_ = c.writeBacklog()
+}
+
 // writeFailed says how a connection ends that cannot be written to.
 func writeFailed(err error) *ending {
 	var timeout net.Error
@@ -140,15 +190,10 @@ func writeFailed(err error) *ending {
 
 // farewell sends the close frame, and what is queued before it.
 func (c *connection) farewell(e *ending) {
-	for n := len(c.send); e.flush && n > 0; n-- {
-		m := <-c.send
-		err := c.writeMessage(m)
-		c.dequeued(m)
-		if err != nil {
-			break
-		}
+	if e.flush {
+		c.writeRest()
 	}
-	c.drop(e.reason)
+	c.drop(e.dropped())
 	switch {
 	case e.frame != nil:
 	case e.flush:
