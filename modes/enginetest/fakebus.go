@@ -175,13 +175,6 @@ func (b *fakeBus) publish(channel, data string) {
 	b.lane(channel).push(func() { b.receiver.Deliver(channel, []byte(data)) })
 }
 
-// flush returns once everything published to channel before has been delivered.
-func (b *fakeBus) flush(channel string) {
-	flushed := make(chan struct{})
-	b.lane(channel).push(func() { close(flushed) })
-	<-flushed
-}
-
 // lost says that publications to channels may have been missed.
 func (b *fakeBus) lost(channels ...string) {
 	b.lanes[0].push(func() { b.receiver.Lost(channels) })

@@ -247,6 +247,12 @@ func testFanoutCounted(t *testing.T, build Build) {
 	for range 4 {
 		clients = append(clients, n.session(t, "news"))
 	}
+	if got := n.stats.MessagesIn.Load(); got != 4 {
+		t.Errorf("%d messages of clients are counted, want 4", got)
+	}
+	if got := n.stats.BytesIn.Load(); got < 4*uint64(len(`{"id":1,"connect":{"subs":{"news":{}}}}`)) {
+		t.Errorf("%d bytes of clients are counted, which is less than their commands have", got)
+	}
 	frames, bytes := n.stats.FramesOut.Load(), n.stats.BytesOut.Load()
 	const messages = 10
 	size := 0

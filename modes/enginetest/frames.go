@@ -14,6 +14,7 @@ import (
 
 var frameCases = []suiteCase{
 	{"frames/sizes", testFrameSizes},
+	{"frames/16 MB", testLargestSize},
 	{"frames/length forms", testLengthForms},
 	{"frames/chopped", testFramesChopped},
 	{"frames/many in one segment", testFramesJoined},
@@ -56,6 +57,16 @@ func testFrameSizes(t *testing.T, build Build) {
 	c.send(closing(1000, ""))
 	c.expect(closing(1000, ""))
 	c.expectCleanEnd()
+}
+
+func testLargestSize(t *testing.T, build Build) {
+	const size = 16 << 20
+	c := start(t, build, func(s *setup) {
+		s.limits.MaxMessageSize, s.limits.MaxQueuedBytes = size, 4*size
+	}).open(t, modes.PathEcho)
+	f := frame{op: ws.OpText, body: pattern(size)}
+	c.send(f)
+	c.expect(f)
 }
 
 // A length may not be written longer than it is (RFC 6455 section 5.2).

@@ -18,6 +18,7 @@ var handshakeCases = []suiteCase{
 	{"handshake/frames in the same segment", testHandshakeThenFrames},
 	{"handshake/keys", testHandshakeKeys},
 	{"handshake/subprotocol", testSubprotocol},
+	{"handshake/encoding by query", testEncodingQuery},
 	{"handshake/counted", testHandshakeCounted},
 	{"handshake/connection limit", testConnectionLimit},
 	{"handshake/connect rate", testConnectRate},
@@ -140,6 +141,7 @@ func testSubprotocol(t *testing.T, build Build) {
 		{"protobuf", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf"}, wire.ProtobufSubprotocol},
 		{"in a list", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: chat, centrifuge-protobuf"}, wire.ProtobufSubprotocol},
 		{"in two lines", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: centrifuge-protobuf"}, wire.ProtobufSubprotocol},
+		{"JSON by query", modes.PathCentrifuge + "?format=json", nil, ""},
 		{"not on the echo endpoint", modes.PathEcho, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -155,6 +157,21 @@ func testSubprotocol(t *testing.T, build Build) {
 			c.connect()
 		})
 	}
+}
+
+// Clients that cannot offer a subprotocol ask for the encoding in the query.
+func testEncodingQuery(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for _, query := range []string{"?format=protobuf", "?cf_protocol=protobuf", "?a=b&format=protobuf&c"} {
+		c := n.dial(t)
+		c.write(upgrade(modes.PathCentrifuge + query).bytes())
+		c.expectUpgrade("")
+		c.protocol = wire.Protobuf
+		c.connect("news")
+		n.bus.publish("news", "1")
+		c.expectPush("news", "1")
+	}
+	awaitCount(t, n.stats.Accepted, wire.Protobuf.String(), 3)
 }
 
 func testHandshakeCounted(t *testing.T, build Build) {
@@ -229,4 +246,6 @@ func testOrigin(t *testing.T, build Build) {
 			c.expectRefusal(test.want)
 		})
 	}
+	awaitCount(t, closed.stats.Refused, modes.RefusedOrigin.Reason, 3)
+	awaitCount(t, open.stats.Refused, modes.RefusedOrigin.Reason, 2)
 }

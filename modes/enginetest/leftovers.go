@@ -132,16 +132,18 @@ var states = map[string]func(n *node, t tester, held string) *client{
 		return c
 	},
 	"full queue": func(n *node, t tester, _ string) *client {
+		// The healthy client sets the pace, so that the queue fills to less than
+		// its bound.
+		healthy := n.session(t, "filled")
 		c := n.dialNarrow(t)
 		c.handshake(modes.PathRaw + "?channel=filled")
-		full := n.stats.Queued.Load()
-		for range mostToFill / slowPayload {
-			n.bus.publish("filled", strings.Repeat("q", slowPayload))
-			// Half a bound, so that it is full and not over.
-			if n.stats.Queued.Load() > full+int64(n.limits.MaxQueuedBytes)/2 {
+		for i := range mostToFill / slowPayload {
+			n.bus.publish("filled", numbered(i))
+			healthy.expectPush("filled", numbered(i))
+			if n.stats.Queued.Load() > int64(n.limits.MaxQueuedBytes)/2 {
+				healthy.leave()
 				return c
 			}
-			n.bus.flush("filled")
 		}
 		t.Fatalf("the queue never filled")
 		return nil

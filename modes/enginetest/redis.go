@@ -178,18 +178,7 @@ func testRedisStorm(t *testing.T, build Build) {
 func testRedisPublish(t *testing.T, build Build) {
 	n := startRedis(t, build, 2, func(s *setup) { s.rules.ClientPublish = true })
 	c := n.session(t, "news")
-	const many = 300
-	for i := range uint32(many) {
-		c.send(text(fmt.Sprintf(`{"id":%d,"publish":{"channel":"news","data":%d}}`, 1000+i, i)))
-	}
-	for i := range uint32(many) {
-		if r := c.reply(1000 + i); r.Publish == nil {
-			t.Fatalf("got %s, want a publish reply", show(r))
-		}
-	}
-	for i := range many {
-		c.expectPush("news", strconv.Itoa(i))
-	}
+	c.publishMany("news", 5)
 	n.server.Kill()
 	await(t, "publish to fail", func() (bool, string) {
 		r := c.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: protocol.Raw("1")}})

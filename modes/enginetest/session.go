@@ -277,18 +277,7 @@ func testClientPublish(t *testing.T, build Build) {
 
 	// One client's publications keep their order, and come to itself, too.
 	publisher.subscribe("own")
-	const many = 1000
-	for i := range many {
-		publisher.send(text(fmt.Sprintf(`{"id":%d,"publish":{"channel":"own","data":%d}}`, 1000+i, i)))
-	}
-	for i := range uint32(many) {
-		if r := publisher.reply(1000 + i); r.Publish == nil {
-			t.Fatalf("got %s, want a publish reply", show(r))
-		}
-	}
-	for i := range many {
-		publisher.expectPush("own", fmt.Sprint(i))
-	}
+	publisher.publishMany("own", 10)
 
 	// A client that leaves while its publication is on its way leaves nothing.
 	for range 20 {
@@ -299,6 +288,25 @@ func testClientPublish(t *testing.T, build Build) {
 	publisher.leave()
 	subscriber.leave()
 	n.settle(t)
+}
+
+// publishMany publishes numbers to a channel that the client is subscribed to, in
+// batches that no queue is too short for, and takes replies and publications.
+func (c *client) publishMany(channel string, batches int) {
+	c.t.Helper()
+	for batch := range batches {
+		for i := batch * window; i < (batch+1)*window; i++ {
+			c.send(text(fmt.Sprintf(`{"id":%d,"publish":{"channel":%q,"data":%d}}`, 1000+i, channel, i)))
+		}
+		for i := batch * window; i < (batch+1)*window; i++ {
+			if r := c.reply(uint32(1000 + i)); r.Publish == nil {
+				c.t.Fatalf("got %s, want a publish reply", show(r))
+			}
+		}
+		for i := batch * window; i < (batch+1)*window; i++ {
+			c.expectPush(channel, fmt.Sprint(i))
+		}
+	}
 }
 
 func testProtobuf(t *testing.T, build Build) {

@@ -2,7 +2,10 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,8 +18,9 @@ import (
 var slowCases = []suiteCase{
 	{"slow/frozen beside healthy", testFrozen},
 	{"slow/thawed", testThawed},
-	{"slow/never reads", testNeverReads},
+	{"slow/within the bound", testWithinBound},
 	{"slow/echo", testSlowEcho},
+	{"slow/floods delay nobody", testFlood},
 }
 
 // slowPayload is what fills the kernel's buffers soon.
@@ -109,7 +113,7 @@ func testThawed(t *testing.T, build Build) {
 }
 
 // A client that is slow, but reads, loses nothing while it stays in its bound.
-func testNeverReads(t *testing.T, build Build) {
+func testWithinBound(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	raw := n.dialNarrow(t)
 	raw.handshake(modes.PathRaw + "?channel=news")
@@ -155,4 +159,50 @@ func testSlowEcho(t *testing.T, build Build) {
 	c.leave()
 	wait()
 	n.settle(t)
+}
+
+// Clients that send as fast as they can take turns with everybody else.
+func testFlood(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, flood := range map[string][]frame{
+		"echo":       {{op: ws.OpBinary, body: pattern(1000)}},
+		"pings":      {{op: ws.OpPing, body: pattern(125)}},
+		"fragments":  {{op: ws.OpText, more: true}, {op: ws.OpContinuation, more: true}, {op: ws.OpContinuation}},
+		"large echo": {{op: ws.OpBinary, body: pattern(60_000)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const floods = 2
+			flooding := make([]*client, floods)
+			for i := range flooding {
+				flooding[i] = n.open(t, modes.PathEcho)
+			}
+			bytes := slices.Repeat(encode(flood...), 1+64<<10/len(encode(flood...)))
+			var sent atomic.Int64
+			writers := background(t, floods, func(t tester, i int) {
+				for flooding[i].tryWrite(bytes) == nil {
+					sent.Add(1)
+				}
+			})
+			readers := background(t, floods, func(t tester, i int) {
+				for {
+					if _, err := flooding[i].tryFrame(); err != nil {
+						return
+					}
+				}
+			})
+			c := n.session(t, "news")
+			for i := range 20 {
+				c.roundTrip()
+				n.bus.publish("news", strconv.Itoa(i))
+				c.expectPush("news", strconv.Itoa(i))
+			}
+			n.session(t, "news").leave()
+			await(t, "the flood to go on meanwhile", func() (bool, string) { return sent.Load() > floods, "" })
+			for _, f := range flooding {
+				f.leave()
+			}
+			writers()
+			readers()
+		})
+	}
 }

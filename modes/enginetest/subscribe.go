@@ -2,17 +2,20 @@ package enginetest
 
 import (
 	"fmt"
+	"net/url"
 	"testing"
 	"time"
 
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
 )
 
 var subscribeCases = []suiteCase{
 	{"subscribe/reply before the first push", testReplyFirst},
 	{"subscribe/nothing lost after the reply", testNothingLost},
+	{"subscribe/the only subscriber", testOnlySubscriber},
 	{"subscribe/many on one held channel", testManyHeld},
 	{"subscribe/a held channel holds up no other", testHeldOthers},
 	{"subscribe/fails in Redis", testSubscribeFails},
@@ -75,6 +78,30 @@ func testNothingLost(t *testing.T, build Build) {
 			next = p.next.Load()
 			c.expectContiguous("news", next, 50)
 			c.leave()
+		}
+	})
+}
+
+// A publication right behind the reply finds the subscriber even where nobody
+// else has the channel or the encoding.
+func testOnlySubscriber(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	together(t, 8, func(t tester, i int) {
+		json := n.session(t)
+		protobuf := n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+		protobuf.connect()
+		for round := range 50 {
+			channel := fmt.Sprintf("own %d %d", i, round)
+			for _, c := range []*client{json, protobuf} {
+				c.subscribe(channel)
+				n.bus.publish(channel, "1")
+				c.expectPush(channel, "1")
+				c.unsubscribe(channel)
+			}
+			raw := n.open(t, modes.PathRaw+"?channel="+url.QueryEscape(channel))
+			n.bus.publish(channel, "2")
+			raw.expect(text("2"))
+			raw.leave()
 		}
 	})
 }
