@@ -75,12 +75,12 @@ func listenTCP(family int, at *net.TCPAddr) (fd int, err error) {
 		}
 		address = a
 	}
-	// Accepted sockets inherit TCP_NODELAY and SO_KEEPALIVE, which saves two
-	// system calls for each.
+	// Accepted sockets inherit TCP_NODELAY, which saves a system call for each.
+	// SO_KEEPALIVE is left off: pings do its work, and it arms a kernel timer for
+	// every connection.
 	for _, option := range [...]struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 	} {
 		err = errors.Join(err, unix.SetsockoptInt(fd, option.level, option.name, option.value))
@@ -137,6 +137,7 @@ func (l *loop) accept() {
 			return
 		}
 	}
+	l.ready = true
 }
 
 // adopt makes fd a connection of this loop. request is what was read of it

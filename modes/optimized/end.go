@@ -40,7 +40,7 @@ func (l *loop) close(index uint32, reason string) {
 		l.ended(r, reason)
 	}
 	l.detach(index, r)
-	_ = unix.Close(int(r.fd))
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(r.fd), 0, 0)
 	l.slab.put(index)
 }
 

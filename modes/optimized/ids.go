@@ -28,8 +28,9 @@ func newIDs() *ids {
 	return &ids{block: block, mark: binary.LittleEndian.Uint32(key[16:])}
 }
 
-func (s *ids) seal(loop int, h handle) string {
-	var id session.ID
+// seal returns the id of a connection. room is overwritten.
+func (s *ids) seal(room *session.ID, loop int, h handle) string {
+	id := room
 	binary.LittleEndian.PutUint32(id[0:], uint32(loop))
 	binary.LittleEndian.PutUint32(id[4:], h.index)
 	binary.LittleEndian.PutUint32(id[8:], h.generation)

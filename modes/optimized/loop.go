@@ -34,6 +34,7 @@ type loop struct {
 	stopped chan struct{} // closed when run has ended
 
 	now       time.Time // of this turn
+	ready     bool      // there may be events that Readable will not announce
 	slab      slab
 	wheel     *wheel
 	inputs    table[input]
@@ -108,16 +109,21 @@ func (l *loop) run(stop <-chan struct{}) error {
 	defer l.end()
 	idle := time.NewTimer(0)
 	defer idle.Stop()
+	l.ready = true
 	for {
-		events, err := l.poller.Poll()
-		if err != nil {
-			return err
+		var events []netpoll.Event
+		if l.ready {
+			var err error
+			if events, err = l.poller.Poll(); err != nil {
+				return err
+			}
+			l.ready = len(events) == netpoll.Batch
 		}
 		l.now = time.Now()
 		for i := range events {
 			l.handle(&events[i])
 		}
-		worked := l.empty() || len(events) > 0
+		worked := l.empty() || l.ready
 		l.wheel.turn(l.now, l.fire)
 		l.periodic()
 		l.finish()
@@ -140,6 +146,7 @@ func (l *loop) run(stop <-chan struct{}) error {
 		case <-stop:
 			return nil
 		case <-l.poller.Readable():
+			l.ready = true
 		case <-l.inbox.wake:
 		case <-due:
 		}
@@ -196,6 +203,8 @@ func (l *loop) handle(event *netpoll.Event) {
 	}
 	if event.Readable && !r.hurt {
 		l.read(index, r)
+		// Behind what was read there is an end to be seen.
+		l.ready = l.ready || event.Ended && !r.hurt
 	}
 	l.finish()
 }
@@ -239,15 +248,16 @@ func (l *loop) periodic() {
 // read takes what one connection has sent, at most a buffer of it: the event
 // comes again if there is more, after everybody else has had a turn.
 func (l *loop) read(index uint32, r *record) {
-	n, err := unix.Read(int(r.fd), l.buffer)
+	n, errno := readSocket(r.fd, l.buffer)
 	switch {
 	case n > 0:
+		l.ready = l.ready || n == len(l.buffer)
 		l.engine.Stats.BytesIn.Add(uint64(n))
 		l.input(index, r, l.buffer[:n])
 		l.flush(index, r)
-	case err == nil:
+	case errno == 0:
 		l.hurtBy(index, r, endReason(r))
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+	case errno == unix.EAGAIN, errno == unix.EINTR:
 	default:
 		l.hurtBy(index, r, resetReason(r))
 	}

@@ -34,15 +34,15 @@ func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 		l.enqueue(index, r, buffer, 0, shared)
 		return
 	}
-	n, err := unix.Write(int(r.fd), buffer)
+	n, errno := writeSocket(r.fd, buffer)
 	switch {
 	case n == len(buffer):
-	case err == nil:
+	case errno == 0:
 		l.enqueue(index, r, buffer, n, shared)
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+	case errno == unix.EAGAIN, errno == unix.EINTR:
 		l.enqueue(index, r, buffer, 0, shared)
 	default:
-		l.hurtBy(index, r, writeReason(err))
+		l.hurtBy(index, r, writeReason(errno))
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strconv"
 
 	"github.com/gobwas/ws"
-	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
@@ -326,7 +325,7 @@ func (l *loop) unstash(index uint32, r *record) {
 // respond writes an HTTP response. A socket that does not take these few bytes
 // at once is not worth keeping.
 func (l *loop) respond(index uint32, r *record, response []byte) {
-	if n, err := unix.Write(int(r.fd), response); err != nil || n < len(response) {
+	if n, errno := writeSocket(r.fd, response); errno != 0 || n < len(response) {
 		l.hurtBy(index, r, modes.ReasonGone)
 	}
 }

@@ -122,7 +122,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 func TestClientIDsLeadBack(t *testing.T) {
 	s := newIDs()
 	h := handle{index: 123456, generation: 789}
-	id := s.seal(3, h)
+	id := s.seal(new(session.ID), 3, h)
 	loop, got, ok := s.open(id)
 	if !ok || loop != 3 || got != h {
 		t.Errorf("%s opens to loop %d, %v, %v", id, loop, got, ok)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,7 +33,7 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 	id := c.Id
 	if len(channels) == 0 {
 		s.phase = connected
-		peer.Send(&protocol.Reply{Id: id, Connect: result})
+		send(peer, id, func(reply *protocol.Reply) { reply.Connect = result })
 		return wire.Disconnect{}, true
 	}
 	s.phase = connecting
@@ -45,7 +46,7 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 		}
 		s.phase = connected
 		for _, channel := range channels {
-			result.Subs[channel] = &protocol.SubscribeResult{}
+			result.Subs[channel] = subscribed
 		}
 		peer.Send(&protocol.Reply{Id: id, Connect: result})
 	}, channels...)
@@ -72,7 +73,7 @@ func (s *Session) subscribe(r *Rules, peer Peer, c *protocol.Command) {
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
 			return
 		}
-		peer.Send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{}})
+		send(peer, id, func(reply *protocol.Reply) { reply.Subscribe = subscribed })
 	}, channel)
 }
 
@@ -109,6 +110,24 @@ func (s *Session) publish(r *Rules, peer Peer, c *protocol.Command) {
 		}
 		peer.Send(&protocol.Reply{Id: id, Publish: &protocol.PublishResult{}})
 	})
+}
+
+// subscribed is the result of every subscription. It is shared: never write to
+// it.
+var subscribed = &protocol.SubscribeResult{}
+
+// replies are used again, because a Peer keeps none.
+var replies = sync.Pool{New: func() any { return new(protocol.Reply) }}
+
+// send sends the reply that fill makes, for the two commands that every
+// connection begins with.
+func send(peer Peer, id uint32, fill func(*protocol.Reply)) {
+	reply := replies.Get().(*protocol.Reply)
+	reply.Id = id
+	fill(reply)
+	peer.Send(reply)
+	reply.Reset()
+	replies.Put(reply)
 }
 
 // printable tells whether s is UTF-8 without control characters.
