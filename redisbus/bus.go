@@ -82,15 +82,15 @@ func (b *Bus) Close() {
 	b.mu.Lock()
 	if !b.closed {
 		b.closed = true
-		for _, l := range b.links {
-			l.socket.close()
-		}
-		b.publisher.socket.close()
 		if b.cancel == nil {
 			// What has been queued for publishing is still owed its done.
 			b.launch(nil)
 		}
 		b.cancel()
+		for _, l := range b.links {
+			l.socket.close()
+		}
+		b.publisher.socket.close()
 	}
 	b.mu.Unlock()
 	b.wg.Wait()

@@ -346,8 +346,9 @@ func TestBatchesAreBounded(t *testing.T) {
 		t.Errorf("%d channels leave early, next look at %v, want %v", len(leave), again, time.Second)
 	}
 	sizes = nil
-	for {
-		_, names, _ := c.next(time.Second + n)
+	// The first is due, and takes with it those that soon are.
+	for now := time.Second; ; now += maxBatch {
+		_, names, _ := c.next(now)
 		if names == nil {
 			break
 		}
@@ -359,6 +360,33 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 	if known, references, _ := c.size(); known != 0 || references != 0 {
 		t.Errorf("%d channels and %d references remain", known, references)
+	}
+}
+
+// TestAbandonTooLate: who gives up at the moment of the answer has what the
+// answer says.
+func TestAbandonTooLate(t *testing.T) {
+	for _, refusal := range []error{nil, errDenied} {
+		c := newChannels("", time.Second)
+		c.connect()
+		p, _, err := c.acquire("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, _, _ := c.next(0)
+		want := 1
+		if refusal == nil {
+			c.confirmSubscribe(names, 0)
+		} else {
+			c.refuse(names, refusal)
+			want = 0
+		}
+		if resolved, err := c.abandon("a", p); !resolved || !errors.Is(err, refusal) {
+			t.Errorf("resolved %v with %v, want %v", resolved, err, refusal)
+		}
+		if _, references, _ := c.size(); references != want {
+			t.Errorf("%d references after %v, want %d", references, refusal, want)
+		}
 	}
 }
 

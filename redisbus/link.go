@@ -99,7 +99,7 @@ func newLink(opts *Options, redisOpts *redis.Options, log *slog.Logger) *link {
 		answered:   make(chan struct{}, 1),
 		downReason: errors.New("not connected yet"),
 	}
-	l.client, l.socket = newClient(redisOpts, 0)
+	l.client, l.socket = newClient(redisOpts, directDialer(redisOpts), 0)
 	return l
 }
 
@@ -119,13 +119,21 @@ func (l *link) run(ctx context.Context, receiver modes.Receiver) {
 	for {
 		pubsub, err := l.connect(ctx)
 		if err == nil {
-			pause.reset()
+			began := l.now()
 			err = l.serve(ctx, pubsub, receiver)
+			// A link that breaks at once, each time, must not become a storm of
+			// resubscriptions.
+			if l.now()-began > l.opts.ReconnectMax {
+				pause.reset()
+			}
 		}
 		if ctx.Err() != nil {
+			l.enterDown(ErrClosed)
 			return
 		}
-		l.setDown(err)
+		if l.enterDown(err) {
+			l.log.Warn("redis link down, reconnecting", "error", err)
+		}
 		if !pause.wait(ctx) {
 			return
 		}
@@ -170,6 +178,9 @@ func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.R
 	l.channels.connect()
 	l.connects.Add(1)
 	l.state.Store(int32(LinkSubscribing))
+	l.mu.Lock()
+	l.downReason = nil
+	l.mu.Unlock()
 	l.settle()
 
 	ended := make(chan error, 1)
@@ -280,35 +291,31 @@ func (l *link) settle() {
 	}
 	if known, references, gaps := l.channels.size(); gaps == 0 {
 		l.state.Store(int32(LinkUp))
-		l.mu.Lock()
-		l.downReason = nil
-		l.mu.Unlock()
 		l.log.Info("redis link up", "channels", known, "references", references)
 	}
 }
 
-func (l *link) setDown(err error) {
+// enterDown enters that the link is down, and why. It returns whether that is
+// news: the same failure at each attempt to reconnect is not.
+func (l *link) enterDown(reason error) (news bool) {
 	l.mu.Lock()
-	first := l.downReason == nil || l.downReason.Error() != err.Error()
-	l.downReason = err
-	l.mu.Unlock()
-	level := slog.LevelWarn
-	if !first {
-		level = slog.LevelDebug
-	}
-	l.log.Log(context.Background(), level, "redis link down, reconnecting", "error", err)
+	defer l.mu.Unlock()
+	news = l.downReason == nil || l.downReason.Error() != reason.Error()
+	l.state.Store(int32(LinkDown))
+	l.downReason = reason
+	return news
 }
 
 // ready is nil when the link is up and every channel confirmed.
 func (l *link) ready() error {
-	switch state := LinkState(l.state.Load()); state {
-	case LinkUp:
+	state := LinkState(l.state.Load())
+	if state == LinkUp {
 		return nil
-	case LinkDown:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return fmt.Errorf("%w: %w", ErrNotConnected, l.downReason)
-	default:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.downReason == nil {
 		return fmt.Errorf("%w: %v", ErrNotConnected, state)
 	}
+	return fmt.Errorf("%w: %w", ErrNotConnected, l.downReason)
 }

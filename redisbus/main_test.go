@@ -2,7 +2,10 @@ package redisbus
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +15,16 @@ import (
 	"github.com/tandem-ws/tandem/redisbus/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if args := os.Getenv(pacedPublisher); args != "" {
+		if err := publishPaced(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // recorder is a receiver that remembers everything.
 type recorder struct {
@@ -107,9 +119,12 @@ func awaitReady(tb testing.TB, bus *Bus) {
 	await(tb, "bus is ready", func() bool { return bus.Ready() == nil })
 }
 
+// awaitDown waits until every Pub/Sub link is down.
 func awaitDown(tb testing.TB, bus *Bus) {
 	tb.Helper()
-	await(tb, "bus is not ready", func() bool { return bus.Ready() != nil })
+	await(tb, "every link is down", func() bool {
+		return bus.Ready() != nil && !slices.ContainsFunc(bus.Stats().Links, func(l LinkStats) bool { return l.State != LinkDown })
+	})
 }
 
 func mustSubscribe(tb testing.TB, bus *Bus, channels ...string) {

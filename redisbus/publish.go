@@ -60,7 +60,7 @@ func newPublisher(opts *Options, redisOpts *redis.Options, log *slog.Logger) *pu
 		refuse:     make(chan struct{}, 1),
 		downReason: errors.New("not connected yet"),
 	}
-	p.client, p.socket = newClient(redisOpts, -1)
+	p.client, p.socket = newClient(redisOpts, redis.NewDialer(redisOpts), -1)
 	return p
 }
 
@@ -143,7 +143,7 @@ func (p *publisher) run(ctx context.Context) {
 			if err == nil {
 				pause.reset()
 			}
-			p.enter(err)
+			p.enter(ctx, err)
 		case <-p.wake:
 		}
 		// What was queued while the ping was waiting for its answer has its
@@ -153,7 +153,7 @@ func (p *publisher) run(ctx context.Context) {
 			if len(batch) == 0 {
 				break
 			}
-			p.enter(p.send(ctx, batch))
+			p.enter(ctx, p.send(ctx, batch))
 		}
 		if p.mayPublish.Load() {
 			timer.Reset(p.opts.HeartbeatInterval)
@@ -211,19 +211,16 @@ func (p *publisher) drain(err error) {
 }
 
 // enter notes whether the link works.
-func (p *publisher) enter(err error) {
+func (p *publisher) enter(ctx context.Context, err error) {
 	p.downMu.Lock()
 	before := p.downReason
 	p.downReason = err
 	p.downMu.Unlock()
 	p.mayPublish.Store(err == nil)
-	if errors.Is(err, context.Canceled) || errors.Is(err, ErrClosed) {
-		return
-	}
 	switch {
 	case err == nil && before != nil:
 		p.log.Info("redis command link up")
-	case err != nil && before == nil:
+	case err != nil && before == nil && ctx.Err() == nil:
 		p.log.Warn("redis command link down, reconnecting", "error", err)
 	}
 }

@@ -2,18 +2,21 @@ package redisbus
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
 
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // socket stands between go-redis and the network for one client: it keeps the
 // latest connection, so that closing the bus interrupts whatever go-redis waits
 // for, and it dials only with a permit, so that go-redis does not reconnect
 // behind the link's back and resubscribe everything in one command.
 type socket struct {
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	dial dialFunc
 
 	mu      sync.Mutex // guards the rest
 	permits int        // negative: no limit
@@ -22,11 +25,34 @@ type socket struct {
 }
 
 // newClient makes a client whose connections go through the returned socket.
-func newClient(opts *redis.Options, permits int) (*redis.Client, *socket) {
-	s := &socket{dial: redis.NewDialer(opts), permits: permits}
+func newClient(opts *redis.Options, dial dialFunc, permits int) (*redis.Client, *socket) {
+	s := &socket{dial: dial, permits: permits}
 	own := *opts
 	own.Dialer = s.connect
 	return redis.NewClient(&own), s
+}
+
+// directDialer dials as go-redis does, for connections with a single reader.
+func directDialer(opts *redis.Options) dialFunc {
+	plain := *opts
+	plain.TLSConfig = nil
+	dial := redis.NewDialer(&plain)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		direct, err := readDirectly(conn)
+		if err == nil && opts.TLSConfig != nil {
+			secured := tls.Client(direct, opts.TLSConfig)
+			direct, err = secured, secured.HandshakeContext(ctx)
+		}
+		if err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return direct, nil
+	}
 }
 
 // permit allows one more dial.
@@ -71,9 +97,14 @@ func (s *socket) take() error {
 // close interrupts the connection, and refuses all further ones.
 func (s *socket) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	if s.conn != nil {
-		_ = s.conn.Close()
+	conn := s.conn
+	s.mu.Unlock()
+	if secured, ok := conn.(*tls.Conn); ok {
+		// Closing that one would wait to say goodbye.
+		conn = secured.NetConn()
+	}
+	if conn != nil {
+		_ = conn.Close()
 	}
 }
