@@ -103,21 +103,28 @@ func testPingUnanswered(t *testing.T, build Build) {
 	n.awaitDisconnects(t, wire.DisconnectNoPong.Reason, 4)
 }
 
-// A session is pinged once it is connected: before, the client could not tell
-// the ping from an answer.
+// A session is pinged once its connect command is answered: before, the client
+// does not know what the ping is.
 func testPingNotConnected(t *testing.T, build Build) {
 	n := start(t, build, relaxedPings)
-	early := n.open(t, modes.PathCentrifuge)
-	other := n.session(t)
+	release := n.bus.hold("held")
+	early, pending, other := n.open(t, modes.PathCentrifuge), n.open(t, modes.PathCentrifuge), n.session(t)
+	pending.send(text(`{"id":1,"connect":{"subs":{"held":{}}}}`))
+	n.bus.awaitWaiting(t, "held")
 	for other.pings < 2 {
 		other.read()
 	}
+	release(nil)
 	early.send(text(`{"id":1,"connect":{}}`))
-	r := early.next()
-	if r.Connect == nil || early.pings != 0 {
-		t.Errorf("got %d pings and %s, want the connect reply first", early.pings, show(r))
+	for name, c := range map[string]*client{"early": early, "pending": pending} {
+		r := c.next()
+		if r.Connect == nil || c.pings != 0 {
+			t.Errorf("%s: got %d pings and %s, want the connect reply first", name, c.pings, show(r))
+		}
 	}
-	for early.pings < 1 {
-		early.read()
+	for _, c := range []*client{early, pending} {
+		for c.pings < 1 {
+			c.read()
+		}
 	}
 }

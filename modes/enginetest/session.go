@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/centrifugal/protocol"
 	"github.com/gobwas/ws"
@@ -17,6 +18,7 @@ var sessionCases = []suiteCase{
 	{"session/answers", testAnswers},
 	{"session/several commands in one frame", testSeveralCommands},
 	{"session/connect with subs", testConnectSubs},
+	{"session/connect fails and is tried again", testConnectAgain},
 	{"session/ends", testSessionEnds},
 	{"session/limits", testSessionLimits},
 	{"session/publish", testClientPublish},
@@ -160,6 +162,25 @@ func testConnectSubs(t *testing.T, build Build) {
 	c.connect("good")
 	n.bus.publish("good", "2")
 	c.expectPush("good", "2")
+}
+
+// A client whose connect failed may try again, until the time for connecting is
+// over.
+func testConnectAgain(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 500 * time.Millisecond })
+	release := n.bus.hold("bad")
+	// From before the deadline was set, so that waiting longer than the server
+	// cannot fail the case.
+	begun := time.Now()
+	c := n.open(t, modes.PathCentrifuge)
+	c.send(text(`{"id":1,"connect":{"subs":{"bad":{}}}}`))
+	n.bus.awaitWaiting(t, "bad")
+	release(errRefused)
+	c.expectError(1, 100)
+	c.expectClose(int(wire.DisconnectStale.Code))
+	if had := time.Since(begun); had < n.limits.HandshakeTimeout {
+		t.Errorf("closed after %v, want %v or more", had, n.limits.HandshakeTimeout)
+	}
 }
 
 // ends are messages that end a session: before the connect command, or after.
