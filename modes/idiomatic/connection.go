@@ -18,17 +18,15 @@ import (
 // connection is one client's WebSocket. Two goroutines, read and write, own it
 // together; the last to end finishes it.
 type connection struct {
-	engine   *Engine
-	id       session.ID
+	// What every delivery touches comes first.
 	protocol wire.Protocol
-	socket   *socket
+	queue    queue // from the hub and the session to write
+	ending   atomic.Pointer[ending]
+	engine   *Engine
 	ws       *websocket.Conn // set before read and write start
-
-	queue   queue         // from the hub and the session to write
-	closing chan struct{} // closed when ending is set
-	ending  atomic.Pointer[ending]
-	left    atomic.Int32 // goroutines that have ended
-	limit   *time.Timer  // resets the socket when closing takes too long; set before closing is closed
+	socket   *socket
+	id       session.ID
+	left     atomic.Int32 // goroutines that have ended
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session
@@ -51,6 +49,8 @@ type ending struct {
 	reason string     // metrics label
 	flush  bool       // what is queued goes out first
 	linger bool       // the client may be sending still
+	// limit resets the socket when closing takes too long.
+	limit *time.Timer
 }
 
 // dropped is the metrics label for what is not sent because of the ending.
@@ -82,7 +82,7 @@ func slow() *ending {
 func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
 	return &connection{
 		engine: e, id: session.NewID(), protocol: p, socket: s,
-		queue: newQueue(e.send, e.limits.MaxQueuedBytes, e.stats), closing: make(chan struct{}),
+		queue: newQueue(e.send, e.limits.MaxQueuedBytes, e.stats),
 	}
 }
 
@@ -99,12 +99,16 @@ func (c *connection) start(ws *websocket.Conn) {
 // close begins to end the connection; false: it was ending already. It may be
 // called concurrently, and never waits.
 func (c *connection) close(e *ending) bool {
+	if c.ending.Load() != nil {
+		return false
+	}
+	e.limit = time.AfterFunc(modes.CloseWait, c.socket.reset)
 	if !c.ending.CompareAndSwap(nil, e) {
+		e.limit.Stop()
 		return false
 	}
 	c.engine.stats.Disconnected.WithLabelValues(e.reason).Inc()
-	c.limit = time.AfterFunc(modes.CloseWait, c.socket.reset)
-	close(c.closing)
+	c.queue.wake()
 	return true
 }
 
@@ -186,6 +190,10 @@ func (c *connection) drop(reason string) {
 
 func (c *connection) dropAll(messages []*message, reason string) {
 	for _, m := range messages {
+		if m.passed != nil {
+			close(m.passed)
+			continue
+		}
 		c.engine.stats.Dropped.WithLabelValues(reason).Add(m.frames())
 		c.queue.done(int(m.bytes()))
 	}
@@ -194,8 +202,6 @@ func (c *connection) dropAll(messages []*message, reason string) {
 // leave is called once by read and write each, last.
 func (c *connection) leave() {
 	defer c.engine.running.Done()
-	// Whoever began to end it may be between the two steps of close.
-	<-c.closing
 	if c.left.Add(1) == 2 {
 		c.finish()
 	}
@@ -203,12 +209,13 @@ func (c *connection) leave() {
 
 // finish is the end of the connection.
 func (c *connection) finish() {
-	c.limit.Stop()
+	ending := c.ending.Load()
+	ending.limit.Stop()
 	// Nothing can be done about an error here.
 	_ = c.socket.Close()
 	e := c.engine
 	e.release(c.protocol)
-	c.debug("connection closed", slog.String("reason", c.ending.Load().reason))
+	c.debug("connection closed", slog.String("reason", ending.reason))
 	e.remove(c)
 }
 

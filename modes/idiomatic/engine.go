@@ -27,13 +27,13 @@ type Options struct {
 	WriteBufferPool bool
 	// SendQueue is how many messages fit the Go channel to a connection's
 	// writer; each costs 8 bytes of every connection, used or not. What does
-	// not fit waits behind it, up to Limits.MaxQueuedBytes. 0: 256.
+	// not fit waits behind it, up to Limits.MaxQueuedBytes. 0: 64.
 	SendQueue int
 }
 
 const (
 	defaultBufferSize = 4096
-	defaultSendQueue  = 256
+	defaultSendQueue  = 64
 )
 
 // Errors of New and Serve.

@@ -9,7 +9,7 @@ import (
 // message is what waits in send queues. A publication's is immutable and shared
 // by its receivers.
 type message struct {
-	kind     int    // websocket.TextMessage and so on
+	kind     int    // websocket.TextMessage and so on; 0: nothing to send
 	payload  []byte // without frame header
 	size     int    // in bytes, with it
 	prepared *websocket.PreparedMessage
@@ -24,7 +24,7 @@ type message struct {
 // frames counts m and what follows it, for a counter.
 func (m *message) frames() (n float64) {
 	for ; m != nil; m = m.next {
-		if m.passed == nil {
+		if m.kind != 0 {
 			n++
 		}
 	}

@@ -51,6 +51,12 @@ func (q *queue) add(m *message) bool {
 	return true
 }
 
+// wake has the writer look up, now or after what it is busy with.
+func (q *queue) wake() { q.offer(wakeUp) }
+
+// wakeUp is no message and not sent.
+var wakeUp = new(message)
+
 func (q *queue) offer(m *message) bool {
 	select {
 	case q.ready <- m:
@@ -79,7 +85,7 @@ func (q *queue) done(size int) {
 	q.stats.Queued.Add(-int64(size))
 }
 
-// crowded tells whether much is waiting.
-func (q *queue) crowded() bool {
-	return len(q.ready) > cap(q.ready)/2 || q.bytes.Load() > q.limit/2
-}
+// crowded tells whether so much is waiting that the writer should get a chance.
+// Where that is much less, a burst to many connections takes half as much time
+// again, for switching among their writers.
+func (q *queue) crowded() bool { return q.bytes.Load() > q.limit/32 }

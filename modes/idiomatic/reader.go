@@ -131,10 +131,7 @@ func (c *connection) throttle() {
 	mark := &message{passed: make(chan struct{})}
 	c.queue.add(mark)
 	c.mu.Unlock()
-	select {
-	case <-mark.passed:
-	case <-c.closing:
-	}
+	<-mark.passed
 }
 
 // endingOf says how a connection ends whose reader ended with err.

@@ -34,23 +34,30 @@ func (c *connection) writeMessages() {
 		pings = ticker.C
 	}
 	// due is when the client must have sent its connect command or answered
-	// the last ping, whichever is awaited.
+	// the last ping, whichever is awaited. late is nil while neither is: each
+	// channel more to select from costs every message time.
 	due := time.NewTimer(l.HandshakeTimeout)
 	defer due.Stop()
-	if l.HandshakeTimeout <= 0 || !c.protocol.Session() {
+	var late <-chan time.Time
+	if l.HandshakeTimeout > 0 && c.protocol.Session() {
+		late = due.C
+	} else {
 		due.Stop()
 	}
-	for {
+	for c.ending.Load() == nil {
 		var err error
 		select {
 		case m := <-c.queue.ready:
 			err = c.writeQueued(m)
 		case <-pings:
-			err = c.ping(due)
-		case <-due.C:
+			var asked bool
+			if asked, err = c.ping(); asked && l.PongTimeout > 0 {
+				due.Reset(l.PongTimeout)
+				late = due.C
+			}
+		case <-late:
+			late = nil
 			c.overdue()
-		case <-c.closing:
-			return
 		}
 		if err != nil {
 			c.close(writeFailed(err))
@@ -95,9 +102,8 @@ func (c *connection) writeChain(m *message) (err error) {
 	for ; m != nil; m = m.next {
 		if m.passed != nil {
 			close(m.passed)
-			continue
 		}
-		if err == nil {
+		if err == nil && m.kind != 0 {
 			err = c.writeMessage(m)
 		}
 		c.queue.done(m.size)
@@ -108,7 +114,7 @@ func (c *connection) writeChain(m *message) (err error) {
 // writeMessage sends m in one write.
 func (c *connection) writeMessage(m *message) error {
 	deadline := time.Now().Add(writeTimeout)
-	if m.kind == websocket.PongMessage {
+	if m.kind == websocket.PingMessage || m.kind == websocket.PongMessage {
 		return c.ws.WriteControl(m.kind, m.payload, deadline)
 	}
 	// gorilla keeps the deadline for later and cannot fail.
@@ -119,36 +125,33 @@ func (c *connection) writeMessage(m *message) error {
 	return c.ws.WriteMessage(m.kind, m.payload)
 }
 
-// ping asks whether the client is there, if it has connected.
-func (c *connection) ping(due *time.Timer) error {
-	c.mu.Lock()
-	switch {
-	case c.pinged || c.session.AwaitingPong():
-		// A client that is late would answer both, and one answer too many is
-		// a violation.
-		c.mu.Unlock()
-		return nil
-	case !c.protocol.Session():
-		c.pinged = true
-	case !c.greeted:
-		c.mu.Unlock()
-		return nil
-	default:
-		c.session.Pinged()
-	}
-	c.mu.Unlock()
-	if timeout := c.engine.limits.PongTimeout; timeout > 0 {
-		due.Reset(timeout)
+// ping asks whether the client is there, if it is time to ask.
+func (c *connection) ping() (asked bool, err error) {
+	if !c.askable() {
+		return false, nil
 	}
 	frame := wire.PingFrame(c.protocol)
 	c.engine.stats.FramesOut.Add(1)
 	c.engine.stats.BytesOut.Add(uint64(len(frame)))
-	deadline := time.Now().Add(writeTimeout)
-	if !c.protocol.Session() {
-		return c.ws.WriteControl(websocket.PingMessage, nil, deadline)
+	return true, c.writeMessage(&message{kind: int(frame.OpCode()), payload: frame.Payload()})
+}
+
+// askable notes that a ping is on its way, if it may be: a session has to be
+// connected, and a client that is late with its answer would answer both, which
+// is a violation.
+func (c *connection) askable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.pinged, c.session.AwaitingPong():
+		return false
+	case !c.protocol.Session():
+		c.pinged = true
+		return true
+	case c.greeted:
+		c.session.Pinged()
 	}
-	_ = c.ws.SetWriteDeadline(deadline)
-	return c.ws.WriteMessage(int(frame.OpCode()), frame.Payload())
+	return c.greeted
 }
 
 // overdue ends the connection if the client owes an answer.
