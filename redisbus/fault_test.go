@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-ws/tandem/redisbus/redistest"
@@ -148,32 +149,68 @@ func TestPausedRedis(t *testing.T) {
 	}
 }
 
-// TestBurstIsNoBreak: an answer that stands behind a long queue of publications
-// is late, and the link is nevertheless fine.
-func TestBurstIsNoBreak(t *testing.T) {
+// TestAwait: an answer that is late because much else stands before it is no
+// sign of a broken link; silence is, and so is an answer that never comes.
+func TestAwait(t *testing.T) {
+	const limit = 3 * time.Second
+	for name, tc := range map[string]struct {
+		publications int           // one every two seconds
+		answered     time.Duration // 0: never
+		want         error
+		after        time.Duration
+	}{
+		"answered":             {0, time.Second, nil, time.Second},
+		"silence":              {0, 0, errUnanswered, limit},
+		"late, after a burst":  {10, 20 * time.Second, nil, 20 * time.Second},
+		"silence after a bit":  {2, 0, errUnanswered, 3 * limit},
+		"everything but this":  {1000, 0, errUnanswered, (stallLimit + 1) * limit},
+		"as late as it may be": {1000, stallLimit * limit, nil, stallLimit * limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &link{
+					opts:     &Options{HeartbeatTimeout: limit},
+					epoch:    time.Now(),
+					answered: make(chan struct{}, 1),
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					for range tc.publications {
+						select {
+						case <-time.After(2 * time.Second):
+							l.received.Add(1)
+						case <-ctx.Done():
+							return
+						}
+					}
+				}()
+				if tc.answered > 0 {
+					go func() {
+						time.Sleep(tc.answered)
+						l.finish()
+					}()
+				}
+				began := time.Now()
+				err, _ := l.await(ctx, &command{sent: l.now()}, time.NewTimer(time.Hour), nil)
+				if took := time.Since(began); !errors.Is(err, tc.want) || took != tc.after {
+					t.Errorf("%v after %v, want %v after %v", err, took, tc.want, tc.after)
+				}
+				cancel()
+			})
+		})
+	}
+}
+
+// TestHealthyLinkStaysUp: a link with nothing but heartbeats on it outlives every
+// timeout there is.
+func TestHealthyLinkStaysUp(t *testing.T) {
 	s := redistest.Start(t)
-	r := newRecorder()
-	release := make(chan struct{})
-	var once sync.Once
-	const timeout = 300 * time.Millisecond
-	r.onDeliver = func(string, []byte) {
-		once.Do(func() { <-release })
-		// Slower than any engine, so that the queue outlasts the timeout.
-		for began := time.Now(); time.Since(began) < 200*time.Microsecond; {
-		}
-	}
-	bus := startBus(t, s.URL(), r, Options{HeartbeatInterval: time.Millisecond, HeartbeatTimeout: timeout})
+	const interval, timeout = 10 * time.Millisecond, time.Second
+	bus := startBus(t, s.URL(), newRecorder(), Options{HeartbeatInterval: interval, HeartbeatTimeout: timeout})
 	mustSubscribe(t, bus, "a")
-	const n = 5000 // at 200 us each, a second
-	for i := range n {
-		if i == n/2 {
-			close(release)
-		}
-		s.Publish("a", fmt.Sprint(i))
-	}
-	await(t, "all arrive", func() bool { return len(r.on("a")) == n })
-	if stats := bus.Stats().Links[0]; stats.Connects != 1 {
-		t.Errorf("the link broke: %+v", stats)
+	await(t, "many heartbeats", func() bool { return bus.links[0].answers.Load() > uint64(3*timeout/interval/2) })
+	if stats := bus.Stats(); stats.Links[0].Connects != 1 || stats.Links[0].RoundTrip == 0 || stats.CommandRoundTrip == 0 {
+		t.Errorf("%+v", stats)
 	}
 }
 

@@ -259,6 +259,11 @@ func (l *link) exchange(ctx context.Context, pubsub *redis.PubSub, cmd *command,
 	if err != nil {
 		return fmt.Errorf("write: %w", err), false
 	}
+	return l.await(ctx, cmd, timer, ended)
+}
+
+// await waits for the answer to a command that has been written.
+func (l *link) await(ctx context.Context, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
 	limit := l.opts.HeartbeatTimeout
 	progress := l.progress()
 	timer.Reset(limit)

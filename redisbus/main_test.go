@@ -119,11 +119,16 @@ func awaitReady(tb testing.TB, bus *Bus) {
 	await(tb, "bus is ready", func() bool { return bus.Ready() == nil })
 }
 
-// awaitDown waits until every Pub/Sub link is down.
+// awaitDown waits until every Pub/Sub link is down, and Subscribe knows it.
 func awaitDown(tb testing.TB, bus *Bus) {
 	tb.Helper()
+	connected := func(l *link) bool {
+		l.channels.mu.Lock()
+		defer l.channels.mu.Unlock()
+		return l.channels.connected
+	}
 	await(tb, "every link is down", func() bool {
-		return bus.Ready() != nil && !slices.ContainsFunc(bus.Stats().Links, func(l LinkStats) bool { return l.State != LinkDown })
+		return bus.Ready() != nil && !slices.ContainsFunc(bus.links, connected)
 	})
 }
 

@@ -63,11 +63,11 @@ func exchangeOne(t *testing.T, url string) {
 	r := newRecorder()
 	bus := startBus(t, url, r, Options{})
 	mustSubscribe(t, bus, "a")
-	bus.Publish("a", []byte("x"), func(err error) {
-		if err != nil {
-			t.Errorf("publish: %v", err)
-		}
-	})
+	published := make(chan error, 1)
+	bus.Publish("a", []byte("x"), func(err error) { published <- err })
+	if err := <-published; err != nil {
+		t.Errorf("publish: %v", err)
+	}
 	await(t, "the message arrives", func() bool { return len(r.on("a")) == 1 })
 	bus.Close()
 }
