@@ -18,6 +18,7 @@ var drainCases = []suiteCase{
 	{"drain/given up", testDrainGivenUp},
 	{"drain/nobody there", testDrainEmpty},
 	{"drain/in every state", testDrainStates},
+	{"drain/silent connections", testDrainSilent},
 	{"drain/clients that do not answer", testDrainMute},
 	{"stop/in every state", testStop},
 }
@@ -166,6 +167,25 @@ func testDrainEmpty(t *testing.T, build Build) {
 		t.Errorf("Drain: %v", err)
 	}
 	n.expectRefused(t)
+}
+
+// Browsers open connections ahead of need. An answer that nobody asked for would
+// be taken for that of the request sent next, perhaps to the node's successor.
+func testDrainSilent(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	const many = 8
+	clients := make([]*client, many)
+	for i := range clients {
+		clients[i] = n.dial(t)
+	}
+	wait := n.drain(t.Context(), t, 0)
+	for _, c := range clients {
+		c.expectEnd()
+	}
+	if err := wait(); err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+	n.settle(t)
 }
 
 // inEveryState opens clients in all states that a connection can be in. The

@@ -135,7 +135,7 @@ func (l *loop) fire(index uint32) {
 	r := l.slab.at(index)
 	switch r.state {
 	case handshake:
-		l.refuse(index, r, modes.RefusedTimeout)
+		l.refuseHandshake(index, r, modes.RefusedTimeout)
 	case open:
 		l.ping(index, r)
 	case closing:
@@ -150,6 +150,9 @@ func (l *loop) ping(index uint32, r *record) {
 	switch {
 	case r.protocol.Session() && !r.session.Connected():
 		l.disconnect(index, r, wire.DisconnectStale)
+	case r.protocol.Session() && !r.session.Greeted():
+		// It is we who owe an answer, and Redis us; the client may try again.
+		l.wheel.arm(index, limits.HandshakeTimeout)
 	case limits.PingInterval == 0:
 	case r.session.AwaitingPong():
 		l.disconnect(index, r, wire.DisconnectNoPong)
@@ -180,6 +183,17 @@ func resetReason(r *record) string {
 		return modes.ReasonGone
 	}
 	return modes.ReasonReset
+}
+
+// refuseHandshake refuses a connection that is not upgraded yet. One that has
+// sent nothing is closed without a word: browsers open some ahead of need, and
+// would take what comes for the answer to the request they send next.
+func (l *loop) refuseHandshake(index uint32, r *record, refusal *modes.Refusal) {
+	if r.state == handshake && r.in == none {
+		l.hurtBy(index, r, refusal.Reason)
+		return
+	}
+	l.refuse(index, r, refusal)
 }
 
 // drain is the closing of all connections of a loop, spread over time.
@@ -218,7 +232,7 @@ func (l *loop) drainSome() {
 		if r := l.slab.at(d.index); r.state == open {
 			l.disconnect(d.index, r, wire.DisconnectShutdown)
 		} else if r.state == handshake || r.state == waiting {
-			l.refuse(d.index, r, modes.RefusedDraining)
+			l.refuseHandshake(d.index, r, modes.RefusedDraining)
 		}
 		d.index++
 		d.left--
