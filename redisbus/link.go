@@ -190,7 +190,7 @@ func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.R
 	l.state.Store(int32(LinkDown))
 	_ = pubsub.Close()
 	if !readerEnded {
-		_ = <-ended // that it was closed, by us
+		l.log.Debug("redis link closed", "error", <-ended)
 	}
 	// Not before the reader has ended, so that a late answer cannot touch what
 	// the next connection asks for.
