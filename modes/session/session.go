@@ -76,6 +76,10 @@ type Session struct {
 // not.
 func (s *Session) Connected() bool { return s.phase != opened }
 
+// Greeted tells whether the connect command has been answered with success: from
+// then on the client knows what a ping is.
+func (s *Session) Greeted() bool { return s.phase == connected }
+
 // Pinged notes that a ping was sent.
 func (s *Session) Pinged() { s.awaitingPong = true }
 
