@@ -17,11 +17,20 @@ run: ## start a server with an embedded Redis; MODE=idiomatic make run: the othe
 
 .PHONY: test
 test: test-deps ## run all tests under the race detector, after installing what they need
+	$(GO) test -run Allocates ./modes/...
 	$(GO) test -race -shuffle=on ./...
 
 .PHONY: test-deps
-test-deps: ## install redis-server for the tests, where it is missing
-	@./deploy/test-deps.sh
+test-deps: ## install what the tests need, where it is missing: redis-server, Node, Chromium, npm packages
+	@./sdktest/deps.sh
+
+.PHONY: sdktest
+sdktest: ## run the published SDKs, in Node and Chromium, and the demo page against both modes
+	$(GO) test -v -count=1 ./sdktest
+
+.PHONY: screenshot
+screenshot: build test-deps ## draw docs/demo.png
+	cd sdktest && TANDEM_SERVER=../bin/server node screenshot.js ../docs/demo.png
 
 .PHONY: bench
 bench: ## run the benchmarks

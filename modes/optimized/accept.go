@@ -107,8 +107,7 @@ func closeAll(fds []int) {
 	}
 }
 
-// accept takes the sockets that are waiting. The listener's event comes again
-// if there are more than the budget.
+// accept takes the sockets that are waiting, up to its budget.
 func (l *loop) accept() {
 	if l.engine.pool.Overloaded() {
 		l.coolDown()
@@ -137,7 +136,7 @@ func (l *loop) accept() {
 			return
 		}
 	}
-	l.ready = true
+	l.again = append(l.again, acceptAgain)
 }
 
 // adopt makes fd a connection of this loop. request is what was read of it
@@ -145,7 +144,7 @@ func (l *loop) accept() {
 func (l *loop) adopt(fd int, request []byte) {
 	index, r := l.slab.take()
 	r.fd, r.state = int32(fd), handshake
-	if err := l.poller.Add(fd, l.token(index, r), netpoll.Read); err != nil {
+	if err := l.poller.Add(fd, l.token(index, r)); err != nil {
 		l.engine.Log.Error("watch a connection failed", "error", err)
 		l.hurtBy(index, r, "not watched")
 		l.finish()
@@ -177,12 +176,12 @@ func (l *loop) coolDown() {
 	}
 }
 
-func (l *loop) acceptAgain() {
+func (l *loop) resumeAccept() {
 	l.paused = false
 	if l.listener < 0 {
 		return
 	}
-	if err := l.poller.Add(l.listener, listenerToken, netpoll.Read); err != nil {
+	if err := l.poller.Add(l.listener, listenerToken); err != nil {
 		l.engine.Log.Error("resume accepting failed", "error", err)
 		l.paused, l.resume = true, l.now.Add(cooldown)
 	}

@@ -114,32 +114,6 @@ func TestFanOutJoinsFramesInOrder(t *testing.T) {
 	}
 }
 
-func TestFanOutAllocatesNothing(t *testing.T) {
-	l := testLoop(t)
-	a := l.testAudience("news")
-	clients := make([]*os.File, 20)
-	for i := range clients {
-		_, clients[i] = l.testConnection(t, wire.JSON, a)
-	}
-	frame, _ := wire.PushFrame(wire.JSON, "news", []byte("hello"))
-	buffer := make([]byte, 4096)
-	turn := func() {
-		for range 3 {
-			l.inbox.publish(a, frames{wire.JSON: frame})
-		}
-		l.empty()
-		for _, c := range clients {
-			if n, err := c.Read(buffer); err != nil || n != 3*len(frame) {
-				t.Fatalf("read %d bytes, %v", n, err)
-			}
-		}
-	}
-	turn()
-	if n := testing.AllocsPerRun(100, turn); n != 0 {
-		t.Errorf("%v allocations in a turn that sends 3 frames to 20 connections, want none", n)
-	}
-}
-
 // readAll reads what has come until the socket is empty or at its end.
 func readAll(t *testing.T, client *os.File) (all []byte) {
 	t.Helper()

@@ -55,7 +55,7 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 	if r.in != none {
 		p = l.inputs.items[r.in].parser
 	}
-	wasConnected := r.session.Connected()
+	greeted := r.session.Greeted()
 	completed := false
 	for {
 		var f found
@@ -70,9 +70,7 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 			break
 		}
 	}
-	if !wasConnected && r.session.Connected() && r.state == open {
-		l.wheel.arm(index, l.engine.Limits.PingInterval)
-	}
+	l.greet(index, r, greeted)
 	switch {
 	case !p.unfinished():
 		l.discardInput(r)
@@ -81,6 +79,13 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 		l.parser = l.newParser()
 	case completed:
 		l.inputs.items[r.in].due = l.finishBy()
+	}
+}
+
+// greet begins to ping a client that has been greeted since before was asked.
+func (l *loop) greet(index uint32, r *record, before bool) {
+	if !before && r.session.Greeted() && r.state == open {
+		l.wheel.arm(index, l.engine.Limits.PingInterval)
 	}
 }
 

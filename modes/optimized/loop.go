@@ -33,15 +33,17 @@ type loop struct {
 	inbox   inbox
 	stopped chan struct{} // closed when run has ended
 
-	now       time.Time // of this turn
-	ready     bool      // there may be events that Readable will not announce
-	slab      slab
-	wheel     *wheel
-	inputs    table[input]
-	outboxes  table[outbox]
-	audiences table[audience]
-	more      table[[]subscription]
-	hurt      []hurt // connections that end before the loop goes on
+	now        time.Time // of this turn
+	ready      bool      // there may be events that Readable will not announce
+	again      []handle  // who has more to read, or acceptAgain
+	spareAgain []handle
+	slab       slab
+	wheel      *wheel
+	inputs     table[input]
+	outboxes   table[outbox]
+	audiences  table[audience]
+	more       table[[]subscription]
+	hurt       []hurt // connections that end before the loop goes on
 
 	// reading
 	buffer     []byte
@@ -68,6 +70,9 @@ type loop struct {
 	draining     *drain
 }
 
+// acceptAgain in loop.again says that more sockets may wait to be accepted.
+var acceptAgain = handle{index: none}
+
 // hurt is a connection that has to end, and why.
 type hurt struct {
 	index  uint32
@@ -91,7 +96,7 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 	l.parser = l.newParser()
 	l.peer.loop = l
 	l.handshaker = newHandshaker(e)
-	if err := poller.Add(listener, listenerToken, netpoll.Read); err != nil {
+	if err := poller.Add(listener, listenerToken); err != nil {
 		return nil, errors.Join(fmt.Errorf("optimized: watch the listener: %w", err), poller.Close())
 	}
 	return l, nil
@@ -120,19 +125,23 @@ func (l *loop) run(stop <-chan struct{}) error {
 			l.ready = len(events) == netpoll.Batch
 		}
 		l.now = time.Now()
+		l.wheel.tell(l.now)
 		for i := range events {
 			l.handle(&events[i])
 		}
-		worked := l.empty() || l.ready
+		l.readAgain()
+		worked := l.empty() || l.ready || len(l.again) > 0
 		l.wheel.turn(l.now, l.fire)
 		l.periodic()
 		l.finish()
 		if worked {
-			// There may be more, but a flood of events must not keep the loop
-			// from seeing that it has to stop.
+			// There may be more of the same, but a flood of it must not keep the
+			// loop from seeing others, or that it has to stop.
 			select {
 			case <-stop:
 				return nil
+			case <-l.poller.Readable():
+				l.ready = true
 			default:
 			}
 			continue
@@ -161,6 +170,14 @@ func (l *loop) end() {
 	for index := range l.slab.top {
 		if l.slab.at(index).state != free {
 			l.close(index, wire.DisconnectConnectionClosed.Reason)
+		}
+	}
+	// What is left are channels of requests that wait for another channel too,
+	// and will not be completed.
+	for _, a := range l.audiences.items {
+		if a != nil {
+			a.requests = nil
+			l.settle(a)
 		}
 	}
 	if l.draining != nil {
@@ -202,9 +219,7 @@ func (l *loop) handle(event *netpoll.Event) {
 		l.flushOutbox(index, r)
 	}
 	if event.Readable && !r.hurt {
-		l.read(index, r)
-		// Behind what was read there is an end to be seen.
-		l.ready = l.ready || event.Ended && !r.hurt
+		l.read(index, r, event.Ended)
 	}
 	l.finish()
 }
@@ -235,7 +250,7 @@ func (l *loop) deadline() (time.Time, bool) {
 // periodic does what is due by the clock, other than the wheel.
 func (l *loop) periodic() {
 	if l.paused && !l.now.Before(l.resume) {
-		l.acceptAgain()
+		l.resumeAccept()
 	}
 	if l.now.Sub(l.lastSweep) >= sweepInterval {
 		l.lastSweep = l.now
@@ -245,19 +260,35 @@ func (l *loop) periodic() {
 	l.drainSome()
 }
 
-// read takes what one connection has sent, at most a buffer of it: the event
-// comes again if there is more, after everybody else has had a turn.
-func (l *loop) read(index uint32, r *record) {
+// readAgain goes on with the connections that had more to read, and with
+// accepting, after everybody else has had a turn.
+func (l *loop) readAgain() {
+	l.again, l.spareAgain = l.spareAgain[:0], l.again
+	for _, h := range l.spareAgain {
+		if h == acceptAgain {
+			l.accept()
+		} else if r := l.slab.find(h); r != nil {
+			l.read(h.index, r, true)
+			l.finish()
+		}
+	}
+}
+
+// read takes what one connection has sent, at most a buffer of it. more says
+// that there is something behind what one read takes, if only the end.
+func (l *loop) read(index uint32, r *record, more bool) {
 	n, errno := readSocket(r.fd, l.buffer)
 	switch {
 	case n > 0:
-		l.ready = l.ready || n == len(l.buffer)
+		if more || n == len(l.buffer) {
+			l.again = append(l.again, handle{index, r.generation})
+		}
 		l.engine.Stats.BytesIn.Add(uint64(n))
 		l.input(index, r, l.buffer[:n])
 		l.flush(index, r)
 	case errno == 0:
 		l.hurtBy(index, r, endReason(r))
-	case errno == unix.EAGAIN, errno == unix.EINTR:
+	case errno == unix.EAGAIN:
 	default:
 		l.hurtBy(index, r, resetReason(r))
 	}

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
@@ -39,7 +38,7 @@ func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 	case n == len(buffer):
 	case errno == 0:
 		l.enqueue(index, r, buffer, n, shared)
-	case errno == unix.EAGAIN, errno == unix.EINTR:
+	case errno == unix.EAGAIN:
 		l.enqueue(index, r, buffer, 0, shared)
 	default:
 		l.hurtBy(index, r, writeReason(errno))
@@ -50,7 +49,6 @@ func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 func (l *loop) enqueue(index uint32, r *record, buffer []byte, sent int, shared bool) {
 	if r.out == none {
 		r.out = l.outboxes.add(new(outbox))
-		l.watchWrite(index, r, true)
 	}
 	o := l.outboxes.items[r.out]
 	due := len(buffer) - sent
@@ -103,10 +101,13 @@ func (l *loop) flushOutbox(index uint32, r *record) {
 	o := l.outboxes.items[r.out]
 	for len(o.buffers) > 0 {
 		n, err := l.writev(int(r.fd), o)
-		if n <= 0 {
-			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-				l.hurtBy(index, r, writeReason(err))
-			}
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return
+		case err != nil:
+			l.hurtBy(index, r, writeReason(err))
 			return
 		}
 		o.bytes -= n
@@ -120,7 +121,6 @@ func (l *loop) flushOutbox(index uint32, r *record) {
 	}
 	l.outboxes.remove(r.out)
 	r.out = none
-	l.watchWrite(index, r, false)
 	if r.state == closing {
 		l.sentAll(index, r)
 	}
@@ -136,21 +136,6 @@ func (l *loop) writev(fd int, o *outbox) (int, error) {
 		batch = append(batch, buffer)
 	}
 	return unix.Writev(fd, batch)
-}
-
-// watchWrite arms or disarms EPOLLOUT.
-func (l *loop) watchWrite(index uint32, r *record, on bool) {
-	if r.writing == on {
-		return
-	}
-	r.writing = on
-	interest := netpoll.Read
-	if on {
-		interest |= netpoll.Write
-	}
-	if err := l.poller.Modify(int(r.fd), l.token(index, r), interest); err != nil {
-		l.hurtBy(index, r, wire.DisconnectWriteError.Reason)
-	}
 }
 
 // flush sends what handling the connection has put into l.reply.

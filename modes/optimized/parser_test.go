@@ -118,17 +118,3 @@ func FuzzParser(f *testing.F) {
 		}
 	})
 }
-
-func TestParserAllocatesNothingForWholeMessages(t *testing.T) {
-	frame := clientFrame(0x81, []byte(`{"id":1}`))
-	data := bytes.Clone(frame)
-	p := &parser{limit: 1000}
-	if n := testing.AllocsPerRun(100, func() {
-		copy(data, frame)
-		if f, _ := p.next(data); f.event != message {
-			t.Fatal("no message")
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}

@@ -94,14 +94,14 @@ func (l *loop) with(h handle, f func()) {
 	l.flush(h.index, r)
 }
 
-// ask subscribes a connection to all channels or none. confirmed runs once Redis
-// has confirmed them, and in the same step the connection joins the audiences.
+// ask subscribes a connection to all channels or none. Once Redis has confirmed
+// them the connection joins the audiences, and in the same step confirmed runs.
 func (l *loop) ask(index uint32, r *record, confirmed func(error), channels ...string) {
 	if len(channels) == 1 {
 		if a := l.audienceOf(channels[0]); a != nil && a.confirmed {
 			l.note(r, a)
-			confirmed(nil)
 			l.join(index, r, a)
+			confirmed(nil)
 			return
 		}
 	}
@@ -193,12 +193,16 @@ func (l *loop) complete(q *request) {
 				}
 			}
 		}
-		q.confirmed(q.err)
-		if q.err == nil && !r.hurt {
+		if q.err == nil {
+			// Before confirmed, which may send: a publication behind that looks
+			// for whom it is wanted by. It cannot overtake it on this loop.
 			for _, a := range q.audiences {
 				l.join(index, r, a)
 			}
 		}
+		greeted := r.session.Greeted()
+		q.confirmed(q.err)
+		l.greet(index, r, greeted)
 		for _, then := range q.then {
 			l.peer.at(index, r)
 			then()

@@ -29,7 +29,6 @@ type record struct {
 	state      state
 	protocol   wire.Protocol
 	session    session.Session
-	writing    bool  // EPOLLOUT is armed
 	hurt       bool  // an error was seen: it ends with this turn of the loop
 	pinged     bool  // the deadline is that of a pong
 	answered   bool  // the client's close frame has come

@@ -245,6 +245,9 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 	switch {
 	case err == nil:
 		r.protocol = h.protocol
+		if len(h.query) > 0 {
+			r.protocol = modes.Encoding(r.protocol, string(h.query))
+		}
 		if r.protocol == wire.Raw {
 			l.upgradeRaw(index, r, received[size:])
 			return

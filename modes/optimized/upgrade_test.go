@@ -34,18 +34,6 @@ func testEngine(tb testing.TB, o modes.DoorOptions) *Engine {
 	return e
 }
 
-func TestUpgradeAllocatesNothing(t *testing.T) {
-	h := newHandshaker(testEngine(t, modes.DoorOptions{}))
-	request := []byte(upgradeRequest)
-	if n := testing.AllocsPerRun(200, func() {
-		if err := h.run(request); err != nil {
-			t.Fatal(err)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations in an upgrade, want none", n)
-	}
-}
-
 func BenchmarkUpgrade(b *testing.B) {
 	h := newHandshaker(testEngine(b, modes.DoorOptions{}))
 	request := []byte(upgradeRequest)

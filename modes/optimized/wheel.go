@@ -27,6 +27,7 @@ type wheel struct {
 	records *slab
 	start   time.Time
 	now     uint32 // ticks since start that have been handled
+	clock   uint32 // ticks since start, as told: ahead of now in a turn after a rest
 	heads   [slots]uint32
 	filled  [slots / 64]uint64 // which slots have a list
 }
@@ -39,12 +40,15 @@ func newWheel(records *slab, start time.Time) *wheel {
 	return w
 }
 
+// tell tells the wheel the time, without turning it.
+func (w *wheel) tell(now time.Time) { w.clock = uint32(now.Sub(w.start) / tick) }
+
 // arm sets the record's deadline to the first tick that is at least d away,
 // instead of one it has.
 func (w *wheel) arm(index uint32, d time.Duration) {
 	w.disarm(index)
 	// Rounded up and one more: the current tick has begun already.
-	w.insert(index, w.now+uint32((d+tick-1)/tick)+1)
+	w.insert(index, w.clock+uint32((d+tick-1)/tick)+1)
 }
 
 func (w *wheel) insert(index, due uint32) {
@@ -82,7 +86,8 @@ func (w *wheel) disarm(index uint32) {
 // turn calls fire with every record whose deadline has come by now. fire may arm
 // and disarm any record.
 func (w *wheel) turn(now time.Time, fire func(index uint32)) {
-	for target := uint32(now.Sub(w.start) / tick); w.now != target; {
+	w.tell(now)
+	for w.now != w.clock {
 		w.now++
 		slot := w.now % slots
 		for w.heads[slot] != none {

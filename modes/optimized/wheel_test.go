@@ -52,6 +52,29 @@ func TestWheel(t *testing.T) {
 	}
 }
 
+// TestWheelAfterARest: what is armed after a long rest, before the wheel turns, is
+// due from then on, and not from before the rest.
+func TestWheelAfterARest(t *testing.T) {
+	var records slab
+	start := time.Now()
+	w := newWheel(&records, start)
+	index, _ := records.take()
+	now := start.Add(time.Hour)
+	w.tell(now)
+	w.arm(index, time.Second)
+	fired := false
+	fire := func(uint32) { fired = true }
+	if w.turn(now, fire); fired {
+		t.Fatal("fired at once")
+	}
+	if w.turn(now.Add(time.Second-time.Millisecond), fire); fired {
+		t.Fatal("fired too early")
+	}
+	if w.turn(now.Add(time.Second+2*tick), fire); !fired {
+		t.Error("did not fire")
+	}
+}
+
 func TestSlabForgetsEndedConnections(t *testing.T) {
 	var s slab
 	index, r := s.take()

@@ -2,20 +2,18 @@ package netpoll
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Interest is the readiness that a descriptor is watched for.
-type Interest uint32
-
-// A closed or failed descriptor is reported whatever the interest.
-const (
-	Read  Interest = unix.EPOLLIN | unix.EPOLLRDHUP
-	Write Interest = unix.EPOLLOUT
-)
+// edges is what every descriptor is watched for: changes, not states
+// (EPOLLET). What was ready and was not used up is not announced again, so
+// nothing has to be armed and disarmed, and the kernel does not look again at
+// each descriptor that it has announced before.
+const edges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // Token tells the caller whose event it is.
 type Token struct {
@@ -23,7 +21,7 @@ type Token struct {
 	Generation uint32
 }
 
-// Event is one readiness. Readable and Writable are both set when the peer is
+// Event is one change of a descriptor's readiness. Readable and Writable are both set when the peer is
 // gone, so that the next read or write finds out why. Ended says that the stream
 // has an end, behind what there is to read.
 type Event struct {
@@ -37,8 +35,7 @@ type Event struct {
 // order, for the next.
 const Batch = 512
 
-// Poller is one epoll instance. Add, Modify and Remove may be called
-// concurrently; Poll belongs to one goroutine.
+// Poller is one epoll instance. Add and Remove may be called concurrently; Poll belongs to one goroutine.
 //
 // The instance is itself watched by the Go runtime's poller, and a goroutine of
 // the Poller turns its readiness into a value on Readable. So the owner waits in
@@ -100,10 +97,8 @@ func (p *Poller) Close() error {
 	return err
 }
 
-// Readable gets a value when something has become ready since the last Poll.
-// What was ready then and was not used up is not announced again: whoever takes
-// less than a descriptor has, or a whole Batch of events, polls again before he
-// waits.
+// Readable gets a value when something has become ready since the last Poll. Who
+// gets a whole Batch polls again before he waits: there may be more.
 func (p *Poller) Readable() <-chan struct{} { return p.readable }
 
 // Poll returns what is ready now, without waiting. The slice is valid until the
@@ -135,24 +130,19 @@ func (p *Poller) Poll() ([]Event, error) {
 	return p.events[:n], nil
 }
 
-// Add starts to watch fd.
-func (p *Poller) Add(fd int, t Token, i Interest) error {
-	return p.control(unix.EPOLL_CTL_ADD, fd, t, i)
-}
-
-// Modify changes what fd is watched for.
-func (p *Poller) Modify(fd int, t Token, i Interest) error {
-	return p.control(unix.EPOLL_CTL_MOD, fd, t, i)
+// Add starts to watch fd. What it is ready for now is announced, too.
+func (p *Poller) Add(fd int, t Token) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, t)
 }
 
 // Remove stops watching fd. Closing the last descriptor of a socket does the
 // same.
 func (p *Poller) Remove(fd int) error {
-	return p.control(unix.EPOLL_CTL_DEL, fd, Token{}, 0)
+	return p.control(unix.EPOLL_CTL_DEL, fd, Token{})
 }
 
-func (p *Poller) control(op, fd int, t Token, i Interest) error {
-	event := unix.EpollEvent{Events: uint32(i), Fd: int32(t.Index), Pad: int32(t.Generation)}
+func (p *Poller) control(op, fd int, t Token) error {
+	event := unix.EpollEvent{Events: edges & math.MaxUint32, Fd: int32(t.Index), Pad: int32(t.Generation)}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(op), uintptr(fd),
 		uintptr(unsafe.Pointer(&event)), 0, 0); errno != 0 {
 		return fmt.Errorf("netpoll: epoll_ctl: %w", errno)
