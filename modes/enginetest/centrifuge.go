@@ -135,12 +135,13 @@ func (c *client) expectError(id, code uint32) {
 	}
 }
 
-// fence returns once all publications that were delivered before have reached
+// fence returns once all publications that were published before have reached
 // the client, if they are to. The client must be subscribed to channel, which
 // is the fence's own. A second round makes sure that what was handed over with
 // the first is out.
 func (n *node) fence(c *client, channel string) {
 	c.t.Helper()
+	n.bus.flush()
 	for _, data := range []string{`"fence"`, `"fence again"`} {
 		n.bus.publish(channel, data)
 		c.expectPush(channel, data)

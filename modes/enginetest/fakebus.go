@@ -175,6 +175,17 @@ func (b *fakeBus) publish(channel, data string) {
 	b.lane(channel).push(func() { b.receiver.Deliver(channel, []byte(data)) })
 }
 
+// flush returns once everything published before has been handed to the engine,
+// whatever the channel.
+func (b *fakeBus) flush() {
+	var flushed sync.WaitGroup
+	for i := range b.lanes {
+		flushed.Add(1)
+		b.lanes[i].push(flushed.Done)
+	}
+	flushed.Wait()
+}
+
 // lost says that publications to channels may have been missed.
 func (b *fakeBus) lost(channels ...string) {
 	b.lanes[0].push(func() { b.receiver.Lost(channels) })

@@ -16,6 +16,7 @@ var subscribeCases = []suiteCase{
 	{"subscribe/reply before the first push", testReplyFirst},
 	{"subscribe/nothing lost after the reply", testNothingLost},
 	{"subscribe/the only subscriber", testOnlySubscriber},
+	{"subscribe/all channels of one connect", testAllOfOneConnect},
 	{"subscribe/many on one held channel", testManyHeld},
 	{"subscribe/a held channel holds up no other", testHeldOthers},
 	{"subscribe/fails in Redis", testSubscribeFails},
@@ -102,6 +103,52 @@ func testOnlySubscriber(t *testing.T, build Build) {
 			raw.leave()
 		}
 	})
+}
+
+// Who has the connect reply has all the channels that it names, even while the
+// node is busy with deliveries to a crowd.
+func testAllOfOneConnect(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	busy := []string{"busy 1", "busy 2", "busy 3", "busy 4"}
+	crowd := make([]*client, 40)
+	for i := range crowd {
+		crowd[i] = n.session(t, busy...)
+	}
+	wait := background(t, len(crowd), func(_ tester, i int) {
+		for {
+			if _, err := crowd[i].tryFrame(); err != nil {
+				return
+			}
+		}
+	})
+	for round := range 40 {
+		channels := make([]string, 100)
+		for i := range channels {
+			channels[i] = fmt.Sprintf("own %d %d", round, i)
+		}
+		c := n.open(t, modes.PathCentrifuge)
+		for range 10 {
+			for _, channel := range busy {
+				n.bus.publish(channel, "1")
+			}
+		}
+		c.connect(channels...)
+		for _, channel := range channels {
+			n.bus.publish(channel, "1")
+		}
+		came := map[string]bool{}
+		for range channels {
+			came[c.next().GetPush().GetChannel()] = true
+		}
+		if len(came) != len(channels) {
+			t.Fatalf("publications to %d channels came, want %d", len(came), len(channels))
+		}
+		c.leave()
+	}
+	for _, c := range crowd {
+		c.leave()
+	}
+	wait()
 }
 
 func testManyHeld(t *testing.T, build Build) {
