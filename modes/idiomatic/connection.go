@@ -166,8 +166,8 @@ func (c *connection) member(channels []string) {
 	c.channels = make(map[string]*subscription, len(channels))
 	for _, channel := range channels {
 		c.channels[channel] = &subscription{confirmed: true}
-		c.join(channel, nil)
 	}
+	c.join(channels, func() {})
 }
 
 // stillborn ends a connection that was not upgraded after all.

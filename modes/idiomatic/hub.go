@@ -43,28 +43,44 @@ func newHub(stats *modes.Stats) *hub {
 	return h
 }
 
-func (h *hub) shard(channel string) *shard {
-	return &h.shards[maphash.String(h.seed, channel)%uint64(len(h.shards))]
+func (h *hub) shard(channel string) *shard { return &h.shards[h.number(channel)] }
+
+func (h *hub) number(channel string) int {
+	return int(maphash.String(h.seed, channel) % uint64(len(h.shards)))
 }
 
 // nextEpoch begins the time after a break: subscriptions from now on have
 // missed nothing.
 func (h *hub) nextEpoch() uint64 { return h.epoch.Add(1) }
 
-// join makes c a member of channel and calls first, if there is one, before
-// anything is delivered to it. c must not be a member yet. The caller brings a
-// reference of the bus; true: the channel has one already, and the caller gives
-// this one back.
-func (h *hub) join(channel string, c *connection, first func()) (surplus bool) {
-	s := h.shard(channel)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.channels[channel]
-	if surplus = a != nil; !surplus {
-		a = &audience{members: make(map[*connection]uint64, 1)}
-		s.channels[channel] = a
+// join makes c a member of channels and then calls first, all before anything is
+// delivered to it from any of them: who hears of one membership has them all. c
+// must not be a member yet. The caller brings a reference of the bus for each; it
+// gives those back that are returned, whose channels have one already.
+func (h *hub) join(channels []string, c *connection, first func()) (surplus []string) {
+	var wanted [len(h.shards)]bool
+	for _, channel := range channels {
+		wanted[h.number(channel)] = true
 	}
-	h.enter(a, c, first)
+	// In order, as everyone who locks several.
+	for i := range wanted {
+		if wanted[i] {
+			h.shards[i].mu.Lock()
+			defer h.shards[i].mu.Unlock()
+		}
+	}
+	for _, channel := range channels {
+		s := h.shard(channel)
+		a := s.channels[channel]
+		if a == nil {
+			a = &audience{members: make(map[*connection]uint64, 1)}
+			s.channels[channel] = a
+		} else {
+			surplus = append(surplus, channel)
+		}
+		h.enter(a, c, nil)
+	}
+	first()
 	return surplus
 }
 

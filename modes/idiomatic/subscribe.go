@@ -173,21 +173,22 @@ func (c *connection) failed(r *request, err error) {
 }
 
 // joined makes the connection a receiver. The reply is queued in one step with
-// the first membership, and so before all pushes.
+// all memberships: before all pushes, and not before any of the channels that it
+// names would reach the client.
 func (c *connection) joined(r *request) {
-	reply := sync.OnceFunc(func() {
-		r.confirmed(nil)
-		c.flush()
-	})
+	channels := make([]string, 0, len(r.channels))
 	for _, channel := range r.channels {
 		if r.left[channel] != nil {
 			continue
 		}
 		s := c.channels[channel]
 		s.request, s.confirmed = nil, true
-		c.join(channel, reply)
+		channels = append(channels, channel)
 	}
-	reply()
+	c.join(channels, func() {
+		r.confirmed(nil)
+		c.flush()
+	})
 	for channel, left := range r.left {
 		c.engine.config.Bus.Unsubscribe(channel)
 		left()
@@ -255,10 +256,10 @@ func (c *connection) lose(channel string, epoch uint64, told *message) {
 	}
 }
 
-// join makes the connection a member of channel, with a reference of the bus;
-// mu is held.
-func (c *connection) join(channel string, first func()) {
-	if c.engine.hub.join(channel, c, first) {
+// join makes the connection a member of channels, with a reference of the bus for
+// each; mu is held.
+func (c *connection) join(channels []string, first func()) {
+	for _, channel := range c.engine.hub.join(channels, c, first) {
 		c.engine.config.Bus.Unsubscribe(channel)
 	}
 }
