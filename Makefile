@@ -36,6 +36,14 @@ screenshot: build test-deps ## draw docs/demo.png
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: compare-live
+compare-live: ## start both modes under one load and show both on a page
+	$(GO) run ./compare live
+
+.PHONY: anchor
+anchor: ## measure the optimized mode against the least that a server can spend, as ratios
+	$(GO) run ./compare anchor
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (default 30s) each
 	@./.ci/fuzz $(FUZZTIME)

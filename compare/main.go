@@ -20,7 +20,9 @@ type subcommand struct {
 }
 
 var subcommands = []subcommand{
+	{"live", "start both modes under one load and show both on a page", runLive},
 	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
+	{"anchor", "measure a server against the least that a server can spend", runAnchor},
 }
 
 func main() {

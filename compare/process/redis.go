@@ -29,6 +29,15 @@ func (r *Redis) URL() string { return "redis://" + r.Addr() }
 // StartRedis starts redis-server on a free port and the given CPUs (none: any)
 // and waits until it answers.
 func StartRedis(cpus ...int) (*Redis, error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	return StartRedisOn(port, cpus...)
+}
+
+// StartRedisOn is StartRedis on a given port: that of one that was stopped.
+func StartRedisOn(port int, cpus ...int) (*Redis, error) {
 	var path string
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if found, err := exec.LookPath(name); err == nil {
@@ -38,10 +47,6 @@ func StartRedis(cpus ...int) (*Redis, error) {
 	}
 	if path == "" {
 		return nil, ErrNoRedis
-	}
-	port, err := FreePort()
-	if err != nil {
-		return nil, err
 	}
 	p, err := Start(Spec{
 		Name: "redis-server", Path: path, CPUs: cpus,

@@ -20,6 +20,8 @@ func startOn(cmd *exec.Cmd, cpus []int) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	// Ctrl-C reaches this process only, which then ends the others in order
+	cmd.SysProcAttr.Setpgid = true
 	if len(cpus) == 0 {
 		return cmd.Start()
 	}

@@ -1,0 +1,149 @@
+// Package anchor measures a server against the floor: what it spends, as a
+// multiple of what a C program spends that does the least a WebSocket pub/sub
+// server can do. Such ratios hold from one machine to the next, microseconds do
+// not.
+//
+// Server and floor run on one CPU; load, Redis and publisher on another. Every
+// run has fresh processes, floor and server take turns, and the order changes
+// from repeat to repeat. CPU is user and system time as the scheduler counts it,
+// in nanoseconds. What other programs used meanwhile is told: it disturbs.
+package anchor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"github.com/tandem-ws/tandem/compare/process"
+)
+
+// ErrOptions says that Options are not valid; nothing was run.
+var ErrOptions = errors.New("anchor: bad options")
+
+// Options say what is measured and how.
+type Options struct {
+	// Floor is the floor program, see BuildFloor, Server the server program.
+	Floor, Server string
+	// Name is what the table calls the server.
+	Name string
+	// Env are KEY=VALUE settings for the server, over GOMAXPROCS=1, ADDR,
+	// INTERNAL_ADDR, REDIS_URL and LOG_LEVEL.
+	Env []string
+	// Repeats of every scenario.
+	Repeats int
+	// Only are the scenarios to run; none: all.
+	Only []string
+	// ServerCPU is the server's and the floor's, LoadCPU everything else's.
+	ServerCPU, LoadCPU int
+	Sizes              Sizes
+	// Log is told of every run.
+	Log *slog.Logger
+}
+
+func (o *Options) check() error {
+	if o.Repeats < 1 {
+		return fmt.Errorf("%w: %d repeats", ErrOptions, o.Repeats)
+	}
+	for _, name := range o.Only {
+		if !slices.Contains(Scenarios, name) {
+			return fmt.Errorf("%w: no scenario %q: there are %v", ErrOptions, name, Scenarios)
+		}
+	}
+	if o.ServerCPU == o.LoadCPU {
+		return fmt.Errorf("%w: server and load on the same CPU %d: the ratios would tell nothing", ErrOptions, o.LoadCPU)
+	}
+	for _, kv := range o.Env {
+		if i := slices.Index([]byte(kv), '='); i < 1 {
+			return fmt.Errorf("%w: setting %q is no KEY=VALUE", ErrOptions, kv)
+		}
+	}
+	return nil
+}
+
+// samples by scenario, and the subject's place: 0 floor, 1 server.
+type samples map[string]*[2][]sample
+
+// Run measures and writes the table to out. It moves this process to the load's
+// CPU.
+func Run(ctx context.Context, o Options, out io.Writer) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if err := process.Pin(o.LoadCPU); err != nil {
+		return err
+	}
+	subjects := [2]subject{floorSubject(o.Floor, o.ServerCPU), serverSubject(o)}
+	all := samples{}
+	for repeat := range o.Repeats {
+		for _, sc := range scenarios {
+			if !o.wanted(sc.name) {
+				continue
+			}
+			if all[sc.name] == nil {
+				all[sc.name] = new([2][]sample)
+			}
+			for turn := range subjects {
+				which := (turn + repeat) % 2
+				if which == 0 && !sc.floor {
+					continue
+				}
+				s, err := runOne(ctx, subjects[which], sc, o)
+				if err != nil {
+					return err
+				}
+				o.Log.Info("run", "repeat", repeat+1, "of", o.Repeats, "scenario", sc.name, "subject", subjects[which].name,
+					"us", round(s.cpu/1000), "bytes", round(s.bytes), "others_cpus", round(s.others), "flaws", s.flaws)
+				all[sc.name][which] = append(all[sc.name][which], s)
+			}
+		}
+	}
+	writeTable(out, o, all)
+	return nil
+}
+
+// wanted says whether a scenario is to be run. The floor's low rate is the unit
+// of many channels too.
+func (o *Options) wanted(name string) bool {
+	return len(o.Only) == 0 || slices.Contains(o.Only, name) ||
+		name == Low && slices.Contains(o.Only, Many)
+}
+
+func runOne(ctx context.Context, s subject, sc scenario, o Options) (sample, error) {
+	b, err := set(ctx, s, o.LoadCPU)
+	if err != nil {
+		return sample{}, err
+	}
+	defer b.clear()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watched := make(chan struct{})
+	defer func() { cancel(nil); <-watched }()
+	go func() {
+		defer close(watched)
+		select {
+		case <-b.server.Done():
+			cancel(b.server.Died())
+		case <-b.redis.Done():
+			cancel(b.redis.Died())
+		case <-ctx.Done():
+		}
+	}()
+	quiet, err := b.listen()
+	if err != nil {
+		return sample{}, err
+	}
+	out, err := sc.run(ctx, b, o.Sizes)
+	if err == nil {
+		out.others, err = b.since(quiet)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		return sample{}, fmt.Errorf("anchor: %s, %s: %w", sc.name, s.name, err)
+	}
+	return out, nil
+}

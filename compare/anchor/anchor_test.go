@@ -1,0 +1,111 @@
+package anchor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestBuildFloorSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	source := dir + "/broken.c"
+	if err := os.WriteFile(source, []byte("int main( {"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := BuildFloor(dir, source); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "broken.c") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("PATH", dir)
+	if _, err := BuildFloor(dir, ""); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "install") {
+		t.Errorf("without a compiler: %v", err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	good := Options{Repeats: 1, LoadCPU: 1, Log: slog.New(slog.DiscardHandler)}
+	for name, spoil := range map[string]func(*Options){
+		"repeats":  func(o *Options) { o.Repeats = 0 },
+		"scenario": func(o *Options) { o.Only = []string{"fly"} },
+		"CPU":      func(o *Options) { o.LoadCPU = 0 },
+		"setting":  func(o *Options) { o.Env = []string{"MODE"} },
+	} {
+		o := good
+		spoil(&o)
+		if err := Run(context.Background(), o, nil); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   spread
+		shown  string
+	}{
+		{[]float64{3, 1, 2}, spread{2, 1, 3}, "2.00 (1.00 to 3.00)"},
+		{[]float64{40, 10}, spread{25, 10, 40}, "25.0 (10.0 to 40.0)"},
+		{[]float64{0.0512}, spread{0.0512, 0.0512, 0.0512}, "0.051"},
+		{[]float64{27569}, spread{27569, 27569, 27569}, "27569"},
+	} {
+		if got := spreadOf(c.values); got != c.want || got.String() != c.shown {
+			t.Errorf("%v: %+v %q, want %+v %q", c.values, got, got, c.want, c.shown)
+		}
+	}
+	if got := spreadOf(nil); !math.IsNaN(got.median) || got.String() != "-" {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+func TestTable(t *testing.T) {
+	us := func(v ...float64) (runs []sample) {
+		for _, x := range v {
+			runs = append(runs, sample{cpu: x * 1000})
+		}
+		return runs
+	}
+	all := samples{
+		Low:   {us(10, 20), us(10.5, 21)},
+		Burst: {us(2, 2), us(0.2, 0.2)},
+		Many:  {nil, us(20, 70)},
+		Idle:  {{{bytes: 8, cpu: 10000}, {bytes: 8, cpu: 10000}}, {{bytes: 200, cpu: 12000}, {bytes: 220, cpu: 12000, others: 0.5}}},
+	}
+	all[Burst][1][0].flaws = []string{"1 of 2 delivered"}
+	var out bytes.Buffer
+	writeTable(&out, Options{Name: "optimized", Repeats: 2}, all)
+	rows := map[string][]string{}
+	for line := range strings.Lines(out.String()) {
+		if cells := strings.Split(line, "│"); len(cells) == 11 {
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows[cells[1]] = cells[2:10]
+		}
+	}
+	for title, want := range map[string]string{
+		"idle connection, one channel": "B|8.00|210 (200 to 220)|-|400 B|yes||1 of 4",
+		"connect + subscribe":          "us|10.0|12.0|1.20|1.40|yes||1 of 4",
+		"delivery, low rate":           "us|15.0 (10.0 to 20.0)|15.8 (10.5 to 21.0)|1.05|1.08|yes||",
+		"delivery, burst":              "us|2.00|0.200|0.100|0.050|-|1 of 4|",
+		"message, a channel each":      "us|15.0 (10.0 to 20.0)|45.0 (20.0 to 70.0)|2.75 (2.00 to 3.50)|3.00|yes||",
+	} {
+		if got := strings.Join(rows[title], "|"); got != want {
+			t.Errorf("%s: %s\nwant %s", title, got, want)
+		}
+	}
+	if strings.Contains(out.String(), "a channel each  ") && rows["idle connection, a channel each"] != nil {
+		t.Error("a scenario that was not run has a row")
+	}
+	if !strings.Contains(out.String(), "flawed: burst: 1 of 2 delivered") {
+		t.Errorf("the flaw is not told:\n%s", out.String())
+	}
+}

@@ -1,0 +1,46 @@
+package anchor
+
+import (
+	_ "embed" // floor.c
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// ErrCompiler says that there is no C compiler, or that it failed.
+var ErrCompiler = errors.New("anchor: cannot compile the floor")
+
+//go:embed floor.c
+var floorSource []byte
+
+// BuildFloor compiles a floor program into dir and returns its path: source, or
+// when that is empty the floor.c that belongs to this package.
+func BuildFloor(dir, source string) (string, error) {
+	if source == "" {
+		source = filepath.Join(dir, "floor.c")
+		if err := os.WriteFile(source, floorSource, 0o600); err != nil {
+			return "", fmt.Errorf("anchor: write floor.c: %w", err)
+		}
+	}
+	for _, compiler := range []string{"gcc", "cc", "clang"} {
+		path, err := exec.LookPath(compiler)
+		if err != nil {
+			continue
+		}
+		program := filepath.Join(dir, "floor")
+		said, err := exec.Command(path, "-O2", "-w", "-o", program, source).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%w: %s %s: %w: %s", ErrCompiler, compiler, source, err, firstLine(said))
+		}
+		return program, nil
+	}
+	return "", fmt.Errorf("%w: no gcc, cc or clang found: install one", ErrCompiler)
+}
+
+func firstLine(b []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	return line
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/tandem-ws/tandem/compare/anchor"
+)
+
+func runAnchor(ctx context.Context, args []string) (err error) {
+	o := anchor.Options{Sizes: anchor.FullSizes, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	flags := flag.NewFlagSet("anchor", flag.ContinueOnError)
+	floor := flags.String("floor", "", "C source of the floor program (default: the one built in)")
+	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
+	flags.StringVar(&o.Name, "name", "", "what the table calls the server (default: its MODE)")
+	mode := flags.String("mode", "optimized", "MODE of the server")
+	flags.Func("env", "KEY=VALUE for the server; may be given again", func(kv string) error {
+		o.Env = append(o.Env, kv)
+		return nil
+	})
+	flags.IntVar(&o.Repeats, "repeats", 3, "runs of every scenario")
+	only := flags.String("only", "", "scenarios to run, separated by commas: "+strings.Join(anchor.Scenarios, ", "))
+	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of server and floor")
+	flags.IntVar(&o.LoadCPU, "load-cpu", 1, "CPU of load, Redis and publisher")
+	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "how long the low rate lasts")
+	flags.IntVar(&o.Sizes.Payload, "payload", o.Sizes.Payload, "bytes of a message")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if *only != "" {
+		o.Only = strings.Split(*only, ",")
+	}
+	if o.Name == "" {
+		o.Name = *mode
+	}
+	o.Env = append([]string{"MODE=" + *mode}, o.Env...)
+	dir, err := os.MkdirTemp("", "compare-anchor-")
+	if err != nil {
+		return fmt.Errorf("anchor: make a folder for the programs: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.Floor, err = anchor.BuildFloor(dir, *floor); err != nil {
+		return err
+	}
+	if o.Server == "" {
+		if o.Server, err = buildServer(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return anchor.Run(ctx, o, os.Stdout)
+}
+
+// buildServer builds this module's server into dir and returns its path.
+func buildServer(ctx context.Context, dir string) (string, error) {
+	program := filepath.Join(dir, "server")
+	said, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/tandem-ws/tandem/server").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the server: %w: %s (run it in Tandem's folder, or give -server)", err, strings.TrimSpace(string(said)))
+	}
+	return program, nil
+}

@@ -1,0 +1,136 @@
+"use strict";
+
+// Charts draws one uPlot chart for each figure, both modes in each, over the
+// last two minutes.
+class Charts {
+  static span = 120; // seconds
+
+  // specs: [{title, unit, pick(figures), show(value)}]
+  constructor(root, arms, specs) {
+    this.arms = arms;
+    this.specs = specs;
+    this.times = [];
+    this.series = specs.map(() => arms.map(() => []));
+    this.charts = specs.map((spec) => this.build(root, spec));
+    new ResizeObserver(() => this.resize()).observe(root);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+  }
+
+  build(root, spec) {
+    const card = element("article", { className: "card chart" });
+    const head = element("div", { className: "head" });
+    head.append(element("h2", {}, spec.title, element("small", {}, spec.unit)));
+    const now = this.arms.map((arm) => {
+      const value = element("span", {}, format.dash);
+      const label = element("span", { className: "now" });
+      label.dataset.arm = arm;
+      label.append(lineSample(arm), value);
+      head.append(label);
+      return value;
+    });
+    const plot = element("div", { className: "plot" });
+    plot.setAttribute("role", "img");
+    card.append(head, plot);
+    root.append(card);
+    const chart = { spec, plot, now };
+    chart.u = new uPlot(this.options(chart), [[], ...this.arms.map(() => [])], plot);
+    return chart;
+  }
+
+  options(chart) {
+    const ink = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name);
+    const font = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+    const axis = { stroke: ink("--soft"), font, ticks: { show: false } };
+    const grid = { stroke: ink("--grid"), width: 1 };
+    return {
+      ...this.size(chart.plot),
+      legend: { show: false },
+      padding: [8, 10, 0, 0],
+      cursor: { sync: { key: "live" }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
+      scales: {
+        x: { time: false, range: (_u, _min, max) => [(max ?? 0) - Charts.span, max ?? 0] },
+        y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.12 : 1] },
+      },
+      axes: [
+        { ...axis, grid: { show: false }, size: 26,
+          splits: (_u, _i, _min, max) => [0, 1, 2, 3, 4].map((i) => max - Charts.span + i * 30),
+          values: (_u, splits) => splits.map((_, i) => ["2 min ago", "", "1 min ago", "", "now"][i]),
+          align: 0 },
+        { ...axis, grid, size: 62, space: 34, values: (_u, splits) => splits.map((v) => chart.spec.show(v)) },
+      ],
+      series: [{}, ...this.arms.map((arm) => ({
+        stroke: ink(`--${arm}`), width: 2.25, dash: arm === "idiomatic" ? [7, 4] : undefined,
+        points: { show: false }, spanGaps: false,
+      }))],
+      hooks: { setCursor: [(u) => this.read(chart, u.cursor.idx)] },
+    };
+  }
+
+  size(plot) { return { width: Math.max(plot.clientWidth, 120), height: 150 }; }
+
+  // read shows the values under the cursor, or the newest.
+  read(chart, index) {
+    const at = index ?? this.times.length - 1;
+    const s = this.series[this.charts ? this.charts.indexOf(chart) : 0];
+    chart.now.forEach((node, i) => { node.textContent = chart.spec.show(s?.[i]?.[at]); });
+  }
+
+  clear() {
+    this.times.length = 0;
+    for (const s of this.series) for (const values of s) values.length = 0;
+  }
+
+  // add takes in a sample without drawing it.
+  add(sample) {
+    const t = sample.time / 1000;
+    const last = this.times.at(-1);
+    if (last !== undefined && t <= last) return;
+    if (last !== undefined && t - last > 3) this.push(last + 1, () => null); // a gap, not a line across it
+    this.push(t, (spec, arm) => {
+      const f = sample.arms[arm];
+      const v = f.fault ? null : spec.pick(f);
+      return format.known(v) ? v : null;
+    });
+    while (this.times.length && this.times[0] < t - Charts.span - 2) {
+      this.times.shift();
+      for (const s of this.series) for (const values of s) values.shift();
+    }
+  }
+
+  push(t, value) {
+    this.times.push(t);
+    this.specs.forEach((spec, i) => this.arms.forEach((_, arm) => this.series[i][arm].push(value(spec, arm))));
+  }
+
+  draw() {
+    this.charts.forEach((chart, i) => {
+      chart.u.setData([this.times, ...this.series[i]]);
+      this.read(chart, chart.u.cursor.idx);
+      const said = this.arms.map((arm, a) => `${arm} ${chart.spec.show(this.series[i][a].at(-1))}`).join(", ");
+      chart.plot.setAttribute("aria-label", `Chart of the last two minutes. ${chart.spec.title}, now: ${said}.`);
+    });
+  }
+
+  resize() { for (const chart of this.charts) chart.u.setSize(this.size(chart.plot)); }
+  redraw() { for (const chart of this.charts) chart.u.redraw(false, true); }
+}
+
+function element(name, properties, ...children) {
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
+}
+
+// lineSample is a piece of the mode's line, as the chart draws it.
+function lineSample(arm) {
+  const ns = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(ns, "svg");
+  const line = document.createElementNS(ns, "line");
+  svg.setAttribute("viewBox", "0 0 24 8");
+  svg.setAttribute("aria-hidden", "true");
+  const all = { x1: 1, x2: 23, y1: 4, y2: 4, stroke: "currentColor", "stroke-width": 3 };
+  if (arm === "idiomatic") all["stroke-dasharray"] = "6 3";
+  for (const [key, value] of Object.entries(all)) line.setAttribute(key, value);
+  svg.append(line);
+  return svg;
+}

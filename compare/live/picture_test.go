@@ -1,0 +1,39 @@
+package live
+
+import (
+	"bytes"
+	"flag"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+var picture = flag.String("picture", "", "write the README's picture to this `file`, after two minutes of load")
+
+// TestPicture takes the picture of the page that the README shows.
+func TestPicture(t *testing.T) {
+	settings, samples := Settings{Connections: 60, Rate: 5, Size: 128, Channels: 1}, "2"
+	path := filepath.Join(t.TempDir(), "live.png")
+	if *picture != "" {
+		settings, samples, path = Settings{Connections: 5000, Rate: 3, Size: 128, Channels: 1}, "118", *picture
+	}
+	s := startStage(t, settings)
+	b := openTab(t, s.url, 1360, 900)
+	b.do(chromedp.EmulateViewport(1360, 900, chromedp.EmulateScale(2)))
+	b.colors("light")
+	b.await("enough samples", "page.charts.times.length >= "+samples)
+	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || size.Width != 2720 || size.Height != 1800 {
+		t.Errorf("a picture of %d x %d: %v", size.Width, size.Height, err)
+	}
+	if err := os.WriteFile(path, shot, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.clean()
+}

@@ -1,0 +1,40 @@
+package live
+
+import "fmt"
+
+// placement says which CPUs each process runs on; none: any.
+type placement struct {
+	redis  []int
+	server [arms][]int
+	load   [arms][]int
+}
+
+// cpusToPin is how many CPUs it takes: one for Redis, one for each load process,
+// one for each server.
+const cpusToPin = 1 + 2*arms
+
+// place gives every process CPUs of its own, both servers the same number,
+// where there are enough.
+func place(cpus []int) placement {
+	const others = 1 + arms
+	each := (len(cpus) - others) / arms
+	if len(cpus) < cpusToPin {
+		return placement{}
+	}
+	p := placement{redis: cpus[:1]}
+	next := others
+	for i := range arms {
+		p.load[i] = cpus[1+i : 2+i]
+		p.server[i] = cpus[next : next+each]
+		next += each
+	}
+	return p
+}
+
+// describe says it in plain words.
+func (p placement) describe(cpus int) string {
+	if p.redis == nil {
+		return fmt.Sprintf("Servers, load and Redis share %d CPUs and disturb each other; from %d CPUs on, each gets its own.", cpus, cpusToPin)
+	}
+	return fmt.Sprintf("Each server has %d of %d CPUs to itself; load processes and Redis have others.", len(p.server[0]), cpus)
+}

@@ -1,0 +1,203 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/tandem-ws/tandem/compare/load"
+)
+
+const (
+	sampleEvery = time.Second
+	// a server that takes longer to answer is shown as one that does not answer
+	sampleLimit = 900 * time.Millisecond
+	// latencySpan is over how many samples percentiles are taken.
+	latencySpan = 10
+	// steadySpan is over how many samples a figure is taken that comes in jumps:
+	// the runtime counts what the collector used when a collection ends.
+	steadySpan = 30
+	// with fewer connections, what one of them takes is lost in the noise
+	fewConnections = 50
+)
+
+// Sample is what is shown of one second.
+type Sample struct {
+	// Time is when it was taken, milliseconds since 1970.
+	Time     int64     `json:"time"`
+	Settings Settings  `json:"settings"`
+	Arms     []Figures `json:"arms"`
+}
+
+// Figures are one arm's. Figures that are pointers are nil where there is
+// nothing to tell.
+type Figures struct {
+	// Fault says why the figures of this second are missing.
+	Fault string `json:"fault,omitempty"`
+
+	// Connections have their subscription confirmed; Connecting are on the way.
+	Connections int `json:"connections"`
+	Connecting  int `json:"connecting"`
+
+	// PSS, RSS, Heap and Stacks are bytes; PerConnection is bytes of PSS above
+	// what the server held before the first connection, for each.
+	PSS           uint64   `json:"pss"`
+	RSS           uint64   `json:"rss"`
+	PerConnection *float64 `json:"per_connection"`
+	Heap          *float64 `json:"heap"`
+	Stacks        *float64 `json:"stacks"`
+	Goroutines    *float64 `json:"goroutines"`
+
+	// CPU is in percent of one CPU, CPUPerDelivery in microseconds.
+	CPU            *float64 `json:"cpu"`
+	CPUPerDelivery *float64 `json:"cpu_per_delivery"`
+	// GCShare is the garbage collector's percentage of that CPU over the last
+	// half minute, GCPause the longest recent pause in milliseconds.
+	GCShare *float64 `json:"gc_share"`
+	GCPause *float64 `json:"gc_pause"`
+
+	// Deliveries a second, Traffic in bytes a second that they and everything
+	// else on the connections took.
+	Deliveries *float64 `json:"deliveries"`
+	Traffic    *float64 `json:"traffic"`
+	// Latency is of the last ten seconds, LatencyNow of this one.
+	Latency    *Percentiles `json:"latency"`
+	LatencyNow *Percentiles `json:"latency_now"`
+
+	// Lost, Disordered (reordered, duplicated or misrouted) messages since the
+	// start; Refused and Ended connections since the start, by the server's doing.
+	Lost       int64  `json:"lost"`
+	Disordered int64  `json:"disordered"`
+	Refused    uint64 `json:"refused"`
+	Ended      uint64 `json:"ended"`
+	// LoadBusy is the share of time, 0 to 1, that the load process was busy:
+	// above 0.9 it is what limits the figures.
+	LoadBusy float64 `json:"load_busy"`
+}
+
+// Percentiles of latency in milliseconds.
+type Percentiles struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+func percentiles(h *hdrhistogram.Histogram) *Percentiles {
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	ms := func(ns int64) float64 { return float64(ns) / 1e6 }
+	return &Percentiles{ms(h.ValueAtQuantile(50)), ms(h.ValueAtQuantile(99)), ms(h.Max())}
+}
+
+// told is nil for what is not known.
+func told(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// reading is what was read of an arm at one moment.
+type reading struct {
+	cpu       time.Duration
+	at        time.Time
+	gc        float64 // seconds of CPU
+	delivered int64
+	received  int64 // bytes
+	reported  int64 // when these were counted, ns since 1970
+}
+
+// sampler takes the samples of one arm. One goroutine uses it.
+type sampler struct {
+	arm    *arm
+	client *http.Client
+
+	readings  []reading // the last, newest at the end
+	latencies []load.Histogram
+}
+
+// take reads everything once.
+func (s *sampler) take(ctx context.Context) Figures {
+	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+	defer cancel()
+	var f Figures
+	var runtime runtimeFigures
+	var scraped error
+	var asking sync.WaitGroup
+	asking.Go(func() { runtime, scraped = scrape(ctx, s.client, s.arm.internal) })
+	report, err := s.arm.load.Do(ctx, load.Command{Cmd: load.Report})
+	cpu, cpuErr := s.arm.server.CPU()
+	at := time.Now()
+	memory, memErr := s.arm.server.Memory()
+	asking.Wait()
+	switch {
+	case err != nil:
+		return Figures{Fault: "the load process does not answer"}
+	case cpuErr != nil || memErr != nil:
+		return Figures{Fault: "the server process is gone"}
+	case scraped != nil:
+		return Figures{Fault: "the server does not answer"}
+	}
+
+	f.Connections, f.Connecting = report.Subscribed, report.Connecting+report.Connected-report.Subscribed
+	f.PSS, f.RSS = memory.PSS, memory.RSS
+	if n := report.Connected; n >= fewConnections && memory.PSS > s.arm.idle {
+		f.PerConnection = told(float64(memory.PSS-s.arm.idle) / float64(n))
+	}
+	f.Goroutines, f.Heap, f.Stacks = told(runtime.goroutines), told(runtime.heap), told(runtime.stacks)
+	f.GCPause = told(runtime.pause * 1e3)
+	total := report.Total
+	f.Lost, f.Disordered = total.Lost, total.Reordered+total.Duplicated+total.Misrouted+total.Early
+	f.Refused, f.Ended = report.FailedTotal(), report.ClosedTotal()-report.Closed["local"]
+	f.LoadBusy = report.Busy
+	s.rates(&f, reading{cpu: cpu, at: at, gc: runtime.gcCPU, delivered: total.Delivered, received: total.Bytes, reported: report.Time})
+	if err := s.latency(&f, report.Interval.Latency); err != nil {
+		f.Fault = err.Error()
+	}
+	return f
+}
+
+// rates fills in what is counted between two readings.
+func (s *sampler) rates(f *Figures, now reading) {
+	defer func() {
+		s.readings = append(s.readings, now)
+		s.readings = s.readings[max(0, len(s.readings)-steadySpan):]
+	}()
+	if len(s.readings) == 0 {
+		return
+	}
+	last, first := s.readings[len(s.readings)-1], s.readings[0]
+	used := now.cpu - last.cpu
+	f.CPU = told(100 * used.Seconds() / now.at.Sub(last.at).Seconds())
+	counted := float64(now.reported-last.reported) / 1e9
+	f.Deliveries = told(float64(now.delivered-last.delivered) / counted)
+	f.Traffic = told(float64(now.received-last.received) / counted)
+	recent := s.readings[max(0, len(s.readings)-latencySpan)]
+	if n := now.delivered - recent.delivered; n > 0 {
+		f.CPUPerDelivery = told(float64((now.cpu - recent.cpu).Microseconds()) / float64(n))
+	}
+	// the runtime counts idle CPUs that helped to mark too
+	f.GCShare = told(min(100*(now.gc-first.gc)/(now.cpu-first.cpu).Seconds(), 100))
+}
+
+// latency fills in the percentiles.
+func (s *sampler) latency(f *Figures, now load.Histogram) error {
+	s.latencies = append(s.latencies, now)
+	s.latencies = s.latencies[max(0, len(s.latencies)-latencySpan):]
+	second, err := now.Decode()
+	if err != nil {
+		return fmt.Errorf("live: latency: %w", err)
+	}
+	all, err := load.Merge(s.latencies...)
+	if err != nil {
+		return fmt.Errorf("live: latency: %w", err)
+	}
+	f.LatencyNow, f.Latency = percentiles(second), percentiles(all)
+	return nil
+}
