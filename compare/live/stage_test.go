@@ -3,10 +3,7 @@ package live
 import (
 	"bytes"
 	"context"
-	"regexp"
-	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -59,32 +56,6 @@ func (s *started) stop() error {
 	case <-time.After(patience):
 		s.t.Fatal("does not end")
 		return nil
-	}
-}
-
-// pid is the process id that the line about what names.
-func (s *started) pid(what string) int {
-	s.t.Helper()
-	return pidIn(s.t, s.said.String(), what)
-}
-
-func pidIn(t *testing.T, text, what string) int {
-	t.Helper()
-	found := regexp.MustCompile(regexp.QuoteMeta(what) + ` \(process (\d+)\)`).FindStringSubmatch(text)
-	if found == nil {
-		t.Fatalf("no process of %s in %q", what, text)
-	}
-	pid, err := strconv.Atoi(found[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pid
-}
-
-func signal(t *testing.T, pid int, s syscall.Signal) {
-	t.Helper()
-	if err := syscall.Kill(pid, s); err != nil {
-		t.Fatalf("signal %d: %v", pid, err)
 	}
 }
 

@@ -2,14 +2,10 @@ package idiomatic
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/tandem-ws/tandem/modes"
 )
-
-// errNoRedis is what the fake bus fails with.
-var errNoRedis = errors.New("no redis")
 
 // memoryBus is a bus without Redis: what is published is delivered at once.
 type memoryBus struct {
@@ -24,13 +20,6 @@ type memoryBus struct {
 
 func newMemoryBus() *memoryBus {
 	return &memoryBus{references: make(map[string]int), waiting: make(chan string, 1024)}
-}
-
-// set changes how the bus behaves from now on.
-func (b *memoryBus) set(hold chan struct{}, fail error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.hold, b.fail = hold, fail
 }
 
 func (b *memoryBus) Subscribe(ctx context.Context, channel string) error {

@@ -166,7 +166,9 @@ func (e *Engine) await(ctx context.Context, served chan error) error {
 	// Errors of closing what is of no use any more.
 	_ = e.listener.Close()
 	_ = e.server.Close()
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
 	return nil
 }
 

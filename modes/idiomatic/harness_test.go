@@ -2,9 +2,7 @@ package idiomatic
 
 import (
 	"context"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -188,19 +186,4 @@ func (c *client) expectClose(code int) {
 		}
 		return
 	}
-}
-
-// raw opens a connection whose frames the test writes byte by byte.
-func (n *node) raw(t *testing.T, request string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", n.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }

@@ -2,6 +2,7 @@ package idiomatic
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 
@@ -33,8 +34,9 @@ func listen(config modes.Config) (*listener, error) {
 func (l *listener) Accept() (net.Conn, error) {
 	conn, err := l.AcceptTCP()
 	if err != nil {
+		var temporary net.Error
 		//nolint:staticcheck // net/http, which pauses, asks the same.
-		if temporary, ok := err.(net.Error); ok && temporary.Temporary() {
+		if errors.As(err, &temporary) && temporary.Temporary() {
 			l.config.Stats.Overloads.Inc()
 		}
 		return nil, err

@@ -144,7 +144,8 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("optimized: hijack: %w", err)
 	}
-	defer conn.Close()
+	// What is left of it is a duplicate of its descriptor, or nothing.
+	defer func() { _ = conn.Close() }()
 	plain, ok := conn.(*plainConn)
 	if !ok {
 		return nil

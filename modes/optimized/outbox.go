@@ -132,9 +132,7 @@ func (l *loop) writev(fd int, o *outbox) (int, error) {
 	}
 	var room [vectors][]byte
 	batch := append(room[:0], o.buffers[0][o.sent:])
-	for _, buffer := range o.buffers[1:min(vectors, len(o.buffers))] {
-		batch = append(batch, buffer)
-	}
+	batch = append(batch, o.buffers[1:min(vectors, len(o.buffers))]...)
 	return unix.Writev(fd, batch)
 }
 

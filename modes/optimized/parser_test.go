@@ -48,7 +48,7 @@ func parseAll(limit int, pieces ...[]byte) (all []string) {
 }
 
 func TestParser(t *testing.T) {
-	join := func(frames ...[]byte) []byte { return slices.Concat(frames...) }
+	join := slices.Concat[[]byte]
 	text := func(s string) string { return fmt.Sprintf("%d/1 %q", message, s) }
 	const protocol, payload, big = "violation 1002", "violation 1007", "violation 1009"
 	long := strings.Repeat("x", 70_000)

@@ -34,7 +34,6 @@ type record struct {
 	answered   bool  // the client's close frame has come
 	deaf       bool  // nothing that the client sends is looked at any more
 	unheard    uint8 // reads that were thrown away since
-	stale      bool  // an ended connection that nobody counts as subscribed
 
 	timer timer
 

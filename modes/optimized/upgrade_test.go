@@ -46,11 +46,11 @@ func BenchmarkUpgrade(b *testing.B) {
 }
 
 func TestUpgradeVerdicts(t *testing.T) {
-	edit := func(old, new string) string {
+	edit := func(old, fresh string) string {
 		if !strings.Contains(upgradeRequest, old) {
 			t.Fatalf("the request has no %q", old)
 		}
-		return strings.Replace(upgradeRequest, old, new, 1)
+		return strings.Replace(upgradeRequest, old, fresh, 1)
 	}
 	for name, c := range map[string]struct {
 		request  string

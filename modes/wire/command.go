@@ -36,7 +36,7 @@ func Commands(p Protocol, message []byte, handle func(*protocol.Command) bool) e
 		case errors.Is(err, io.EOF) && command != nil:
 			return nil
 		default:
-			return fmt.Errorf("%w: %v", ErrMalformed, err)
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
 	}
 }
@@ -56,7 +56,7 @@ func jsonCommands(message []byte, handle func(*protocol.Command) bool) error {
 		command.Reset()
 		if err := cfjson.Unmarshal(line, command, 0); err != nil {
 			commands.Put(command)
-			return fmt.Errorf("%w: %v", ErrMalformed, err)
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
 		on := handle(command)
 		commands.Put(command)
