@@ -36,6 +36,7 @@ type Pool struct {
 	mu     sync.Mutex // guards what follows
 	live   int        // workers
 	busy   int        // workers that run a task
+	due    int        // tasks that are queued or run
 	closed bool
 	latest time.Time // when the task that was taken last had been queued
 }
@@ -62,7 +63,8 @@ func (p *Pool) Schedule(task Task) error {
 	default:
 		return ErrFull
 	}
-	if p.live < p.size && p.live-p.busy < len(p.tasks) {
+	p.due++
+	if p.live < min(p.size, p.due) {
 		p.live++
 		p.running.Add(1)
 		go p.work()
@@ -141,6 +143,7 @@ func (p *Pool) run(q queued) {
 	defer func() {
 		p.mu.Lock()
 		p.busy--
+		p.due--
 		p.mu.Unlock()
 	}()
 	switch {
