@@ -23,6 +23,17 @@ func (n *node) session(t tester, channels ...string) *client {
 	return c
 }
 
+// subscribed opens a connection that is connected and has then subscribed to
+// channels by itself.
+func (n *node) subscribed(t tester, channels ...string) *client {
+	t.Helper()
+	c := n.session(t)
+	for _, channel := range channels {
+		c.subscribe(channel)
+	}
+	return c
+}
+
 // connect sends the connect command and takes its reply.
 func (c *client) connect(channels ...string) *protocol.ConnectResult {
 	c.t.Helper()

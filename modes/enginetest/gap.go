@@ -15,6 +15,7 @@ var gapCases = []suiteCase{
 	{"gap/paced", testGapPaced},
 	{"gap/new subscriptions are spared", testGapSpares},
 	{"gap/raw connections", testGapRaw},
+	{"gap/server-side subscriptions", testGapServerSide},
 	{"gap/clients leave meanwhile", testGapLeave},
 }
 
@@ -48,9 +49,10 @@ func testGap(t *testing.T, build Build) {
 	publishers := []*publisher{n.publishAlways(t, "a"), n.publishAlways(t, "b")}
 	readers := make([]*client, clients)
 	for i := range readers {
-		if readers[i] = n.session(t, channels[i%2]); i%4 == 3 {
+		if readers[i] = n.subscribed(t, channels[i%2]); i%4 == 3 {
 			readers[i] = n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-			readers[i].connect(channels[i%2])
+			readers[i].connect()
+			readers[i].subscribe(channels[i%2])
 		}
 	}
 	for range rounds {
@@ -82,7 +84,7 @@ func testGapPaced(t *testing.T, build Build) {
 	const many = 100
 	clients := make([]*client, many)
 	for i := range clients {
-		clients[i] = n.session(t, "news")
+		clients[i] = n.subscribed(t, "news")
 	}
 	n.bus.lost("news")
 	await(t, "a subscription to end", func() (bool, string) {
@@ -106,10 +108,10 @@ func testGapPaced(t *testing.T, build Build) {
 // Who subscribes after the loss has missed nothing, and is told nothing.
 func testGapSpares(t *testing.T, build Build) {
 	n := start(t, build, nil)
-	old := n.session(t, "news")
+	old := n.subscribed(t, "news")
 	n.bus.lost("news")
 	old.expectGap("news")
-	fresh := n.session(t, "news", "other")
+	fresh := n.subscribed(t, "news", "other")
 	old.subscribe("news")
 	n.bus.lost("other")
 	fresh.expectGap("other")
@@ -131,7 +133,7 @@ func testGapSpares(t *testing.T, build Build) {
 func testGapRaw(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	raw := n.open(t, modes.PathRaw+"?channel=news")
-	session := n.session(t, "news")
+	session := n.subscribed(t, "news")
 	n.bus.publish("news", "1")
 	raw.expect(text("1"))
 	session.expectPush("news", "1")
@@ -141,12 +143,47 @@ func testGapRaw(t *testing.T, build Build) {
 	raw.expect(text("2"))
 }
 
+// SDKs do not subscribe again to channels that came with their connect command.
+// Such a connection ends, with a code on which they come back and bring the
+// channels along; subscriptions of its own on other channels change nothing.
+func testGapServerSide(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	c, other := n.session(t, "server", "both"), n.subscribed(t, "server", "own")
+	c.subscribe("own")
+	n.bus.lost("own")
+	c.expectGap("own")
+	other.expectGap("own")
+	c.subscribe("own")
+	// A subscription that the client has ended and made again is its own.
+	c.unsubscribe("both")
+	c.subscribe("both")
+	n.bus.lost("both")
+	c.expectGap("both")
+	n.bus.publish("server", "1")
+	c.expectPush("server", "1")
+	other.expectPush("server", "1")
+
+	n.bus.lost("server")
+	c.expectClose(int(wire.DisconnectInsufficient.Code))
+	other.expectGap("server")
+	n.awaitDisconnects(t, wire.DisconnectInsufficient.Reason, 1)
+	back := n.open(t, modes.PathCentrifuge)
+	if r := back.connect("server"); !r.Subs["server"].Recoverable || r.Subs["server"].Recovered {
+		t.Errorf("connect: got %+v, want a subscription that is recoverable, so that SDKs ask for it again, and not recovered", r)
+	}
+	n.bus.publish("server", "2")
+	back.expectPush("server", "2")
+	if got := n.stats.Gaps.Load(); got != 5 {
+		t.Errorf("%d gaps are counted, want 5", got)
+	}
+}
+
 func testGapLeave(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) { s.limits.GapRate = 50 })
 	const many = 100
 	clients := make([]*client, many)
 	for i := range clients {
-		clients[i] = n.session(t, "news", "other")
+		clients[i] = n.subscribed(t, "news", "other")
 	}
 	n.bus.lost("news", "other")
 	for i, c := range clients {

@@ -177,7 +177,7 @@ func testRedisStorm(t *testing.T, build Build) {
 
 func testRedisPublish(t *testing.T, build Build) {
 	n := startRedis(t, build, 2, func(s *setup) { s.rules.ClientPublish = true })
-	c := n.session(t, "news")
+	c := n.subscribed(t, "news")
 	c.publishMany("news", 5)
 	n.server.Kill()
 	await(t, "publish to fail", func() (bool, string) {
@@ -193,7 +193,7 @@ func testRedisRestart(t *testing.T, build Build) {
 	const clients = 50
 	readers := make([]*client, clients)
 	for i := range readers {
-		readers[i] = n.session(t, "news")
+		readers[i] = n.subscribed(t, "news")
 	}
 	raw := n.open(t, modes.PathRaw+"?channel=news")
 	for round := range 2 {
@@ -241,7 +241,7 @@ func testRedisRestart(t *testing.T, build Build) {
 // A Redis that hangs is found out by the heartbeat.
 func testRedisPaused(t *testing.T, build Build) {
 	n := startRedis(t, build, 1, nil)
-	c := n.session(t, "news")
+	c := n.subscribed(t, "news")
 	n.server.Pause()
 	// The subscription fails with the link that it waits on.
 	c.expectError(c.post(subscribeTo("other")), 100)

@@ -20,8 +20,9 @@ var _ session.Peer = (*connection)(nil)
 
 // subscription is one channel of a connection.
 type subscription struct {
-	request   *request // until it is confirmed
-	confirmed bool     // the connection is a member of the channel in the hub
+	request    *request // until it is confirmed
+	confirmed  bool     // the connection is a member of the channel in the hub
+	serverSide bool     // it came with the connect command
 }
 
 // request is one Subscribe on its way to Redis.
@@ -86,14 +87,14 @@ func (c *connection) Subscriptions(channel string) (int, bool) {
 
 // Subscribe implements session.Peer. It waits for Redis on a goroutine of its
 // own, so that the reader still sees the client answer pings and go away.
-func (c *connection) Subscribe(confirmed func(error), channels ...string) {
+func (c *connection) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
 	if c.ended {
 		return
 	}
 	if c.channels == nil {
 		c.channels = make(map[string]*subscription, len(channels))
 	}
-	if len(channels) == 1 && c.subscribeOthers(channels[0], confirmed) {
+	if len(channels) == 1 && c.subscribeOthers(serverSide, channels[0], confirmed) {
 		return
 	}
 	r := &request{confirmed: confirmed, over: make(chan struct{})}
@@ -104,7 +105,7 @@ func (c *connection) Subscribe(confirmed func(error), channels ...string) {
 		if before := c.abandoned[channel]; before != nil {
 			r.before = append(r.before, before)
 		}
-		c.channels[channel] = &subscription{request: r}
+		c.channels[channel] = &subscription{request: r, serverSide: serverSide}
 	}
 	if c.requests == nil {
 		c.requests = make(map[*request]struct{})
@@ -115,14 +116,14 @@ func (c *connection) Subscribe(confirmed func(error), channels ...string) {
 
 // subscribeOthers subscribes to a channel that others have subscribed to, which
 // Redis need not be asked for. False: there are none.
-func (c *connection) subscribeOthers(channel string, confirmed func(error)) bool {
+func (c *connection) subscribeOthers(serverSide bool, channel string, confirmed func(error)) bool {
 	if c.abandoned[channel] != nil || !c.engine.hub.joinOthers(channel, c, func() {
 		confirmed(nil)
 		c.flush()
 	}) {
 		return false
 	}
-	c.channels[strings.Clone(channel)] = &subscription{confirmed: true}
+	c.channels[strings.Clone(channel)] = &subscription{confirmed: true, serverSide: serverSide}
 	return true
 }
 
@@ -233,7 +234,8 @@ func (c *connection) Publish(channel string, data []byte, accepted func(error)) 
 }
 
 // lose ends the subscription to channel, if it is older than epoch, and tells
-// the client so.
+// the client so: SDKs subscribe again. What the server has subscribed them to they
+// do not, so that there the connection ends, and they come back.
 func (c *connection) lose(channel string, epoch uint64, told *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,8 +244,11 @@ func (c *connection) lose(channel string, epoch uint64, told *message) {
 		return
 	}
 	was, empty := c.engine.hub.leave(channel, c, epoch, func() {
+		c.engine.stats.Gaps.Add(1)
 		c.flush()
-		if c.enqueue(told) {
+		if s.serverSide {
+			c.close(goodbye(wire.DisconnectInsufficient))
+		} else if c.enqueue(told) {
 			c.engine.stats.FramesOut.Add(1)
 			c.engine.stats.BytesOut.Add(uint64(told.size))
 		}

@@ -76,12 +76,22 @@ type audience struct {
 // subscriptions this is.
 type member struct {
 	record uint32
-	slot   uint32
+	place  uint32 // the subscription's slot, and serverSide
 }
+
+// serverSide in a member's place says that the subscription came with the
+// connect command.
+const serverSide = 1 << 31
+
+func (m *member) slot() uint32 { return m.place &^ serverSide }
+
+// move notes that the subscription has another slot.
+func (m *member) move(slot uint32) { m.place = m.place&serverSide | slot }
 
 // request is a connection's wish for one or more channels, waiting for Redis.
 type request struct {
 	connection handle
+	serverSide bool
 	audiences  []*audience
 	missing    int // audiences that are not confirmed yet
 	err        error
@@ -155,13 +165,17 @@ func (l *loop) note(r *record, a *audience) {
 }
 
 // join makes the noted subscription a confirmed one.
-func (l *loop) join(index uint32, r *record, a *audience) {
+func (l *loop) join(index uint32, r *record, a *audience, byServer bool) {
 	slot, has := l.slotOf(r, a)
 	if !has {
 		return
 	}
 	l.subscription(r, slot).position = uint32(len(a.members))
-	a.members = append(a.members, member{record: index, slot: slot})
+	m := member{record: index, place: slot}
+	if byServer {
+		m.place |= serverSide
+	}
+	a.members = append(a.members, m)
 	a.channel.wants[r.protocol].Add(1)
 	l.engine.Stats.Subscriptions.Add(1)
 }
@@ -176,7 +190,7 @@ func (l *loop) drop(r *record, slot uint32) {
 		moved := a.members[last]
 		a.members[s.position] = moved
 		a.members = a.members[:last]
-		l.subscription(l.slab.at(moved.record), moved.slot).position = s.position
+		l.subscription(l.slab.at(moved.record), moved.slot()).position = s.position
 		a.channel.wants[r.protocol].Add(-1)
 		l.engine.Stats.Subscriptions.Add(-1)
 	}
@@ -196,7 +210,7 @@ func (l *loop) forget(r *record, slot uint32) {
 	moved := (*more)[last-1]
 	*l.subscription(r, slot) = moved
 	if moved.position != none && uint32(last) != slot {
-		l.audiences.items[moved.audience].members[moved.position].slot = slot
+		l.audiences.items[moved.audience].members[moved.position].move(slot)
 	}
 	*more = (*more)[:last-1]
 	if last == 1 {

@@ -123,7 +123,7 @@ func openSession(addr string) (net.Conn, error) {
 	if err := wsutil.WriteClientText(conn, []byte(`{"id":1,"connect":{"subs":{"news":{}}}}`)); err != nil {
 		return nil, err
 	}
-	return conn, expectMessage(conn, `"news":{}}}}`)
+	return conn, expectMessage(conn, `"news":{"recoverable":true}}}}`)
 }
 
 func expect(all []net.Conn, suffix string) error {

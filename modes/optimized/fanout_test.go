@@ -74,7 +74,7 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 	r.protocol, r.state = p, open
 	l.engine.Stats.Connections[p].Add(1)
 	l.note(r, a)
-	l.join(index, r, a)
+	l.join(index, r, a, false)
 	client := os.NewFile(uintptr(pair[1]), "client")
 	tb.Cleanup(func() { _ = client.Close() })
 	return r, client
@@ -264,13 +264,13 @@ func TestDropIsExact(t *testing.T) {
 			l.drop(r, slot)
 		} else {
 			l.note(r, a)
-			l.join(index, r, a)
+			l.join(index, r, a, step%2 == 0)
 		}
 	}
 	total := 0
 	for _, a := range audiences {
 		for position, m := range a.members {
-			s := l.subscription(l.slab.at(m.record), m.slot)
+			s := l.subscription(l.slab.at(m.record), m.slot())
 			if s.audience != a.index || int(s.position) != position {
 				t.Fatalf("member %d of %s is at %+v", position, a.channel.name, *s)
 			}

@@ -265,8 +265,13 @@ func (l *loop) tellGap(g *gap, h handle) {
 	if !has || l.subscription(r, slot).position == none {
 		return
 	}
+	l.engine.Stats.Gaps.Add(1)
+	if g.audience.members[l.subscription(r, slot).position].place&serverSide != 0 {
+		// SDKs do not subscribe again to what the server has subscribed them to.
+		l.disconnect(h.index, r, wire.DisconnectInsufficient)
+		return
+	}
 	l.drop(r, slot)
 	l.write(h.index, r, g.frames[r.protocol], true)
 	l.countReply(len(g.frames[r.protocol]))
-	l.engine.Stats.Gaps.Add(1)
 }

@@ -46,8 +46,8 @@ func (p *peer) Subscriptions(channel string) (n int, has bool) {
 	return p.loop.count(p.record), has
 }
 
-func (p *peer) Subscribe(confirmed func(error), channels ...string) {
-	p.loop.ask(p.index, p.record, confirmed, channels...)
+func (p *peer) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
+	p.loop.ask(p.index, p.record, serverSide, confirmed, channels...)
 }
 
 func (p *peer) Unsubscribe(channel string, left func()) {
@@ -96,16 +96,16 @@ func (l *loop) with(h handle, f func()) {
 
 // ask subscribes a connection to all channels or none. Once Redis has confirmed
 // them the connection joins the audiences, and in the same step confirmed runs.
-func (l *loop) ask(index uint32, r *record, confirmed func(error), channels ...string) {
+func (l *loop) ask(index uint32, r *record, serverSide bool, confirmed func(error), channels ...string) {
 	if len(channels) == 1 {
 		if a := l.audienceOf(channels[0]); a != nil && a.confirmed {
 			l.note(r, a)
-			l.join(index, r, a)
+			l.join(index, r, a, serverSide)
 			confirmed(nil)
 			return
 		}
 	}
-	q := &request{connection: handle{index, r.generation}, confirmed: confirmed}
+	q := &request{connection: handle{index, r.generation}, serverSide: serverSide, confirmed: confirmed}
 	for _, name := range channels {
 		a := l.audienceOf(name)
 		if a == nil {
@@ -197,7 +197,7 @@ func (l *loop) complete(q *request) {
 			// Before confirmed, which may send: a publication behind that looks
 			// for whom it is wanted by. It cannot overtake it on this loop.
 			for _, a := range q.audiences {
-				l.join(index, r, a)
+				l.join(index, r, a, q.serverSide)
 			}
 		}
 		greeted := r.session.Greeted()

@@ -294,7 +294,7 @@ func (l *loop) upgradeRaw(index uint32, r *record, ahead []byte) {
 		l.stash(index, r, ahead)
 	}
 	response := bytes.Clone(l.handshaker.response)
-	l.ask(index, r, func(err error) {
+	l.ask(index, r, false, func(err error) {
 		if err != nil {
 			l.refuse(index, r, modes.RefusedUnavailable)
 			return

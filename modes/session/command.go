@@ -38,7 +38,7 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 	}
 	s.phase = connecting
 	result.Subs = make(map[string]*protocol.SubscribeResult, len(channels))
-	peer.Subscribe(func(err error) {
+	peer.Subscribe(true, func(err error) {
 		if err != nil {
 			s.phase = opened
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
@@ -46,7 +46,7 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 		}
 		s.phase = connected
 		for _, channel := range channels {
-			result.Subs[channel] = subscribed
+			result.Subs[channel] = subscribedByServer
 		}
 		peer.Send(&protocol.Reply{Id: id, Connect: result})
 	}, channels...)
@@ -68,7 +68,7 @@ func (s *Session) subscribe(r *Rules, peer Peer, c *protocol.Command) {
 		return
 	}
 	id := c.Id
-	peer.Subscribe(func(err error) {
+	peer.Subscribe(false, func(err error) {
 		if err != nil {
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
 			return
@@ -112,9 +112,16 @@ func (s *Session) publish(r *Rules, peer Peer, c *protocol.Command) {
 	})
 }
 
-// subscribed is the result of every subscription. It is shared: never write to
-// it.
-var subscribed = &protocol.SubscribeResult{}
+// The results of subscriptions, one that the client asked for by itself and one
+// that came with its connect command, which SDKs take for a subscription of the
+// server's making. Those they ask for again when they come back only if they
+// are told that it is recoverable, for else the server would make it again by
+// itself; what was missed meanwhile is missed all the same, which the absence of
+// "recovered" says. They are shared: never write to them.
+var (
+	subscribed         = &protocol.SubscribeResult{}
+	subscribedByServer = &protocol.SubscribeResult{Recoverable: true}
+)
 
 // replies are used again, because a Peer keeps none.
 var replies = sync.Pool{New: func() any { return new(protocol.Reply) }}

@@ -45,8 +45,11 @@ type Peer interface {
 	// Subscribe subscribes to all channels or none. Once Redis has confirmed
 	// them it calls confirmed and makes the connection a receiver in one step,
 	// so that nothing is delivered before what confirmed sends and nothing
-	// after it is missed. It clones the names it keeps.
-	Subscribe(confirmed func(error), channels ...string)
+	// after it is missed. It clones the names it keeps. Where messages of a
+	// server-side subscription may have been missed the connection is closed
+	// with wire.DisconnectInsufficient, where those of another may, that
+	// subscription is ended.
+	Subscribe(serverSide bool, confirmed func(error), channels ...string)
 	// Unsubscribe ends a subscription and then calls left; one that is not
 	// confirmed yet ends once it is.
 	Unsubscribe(channel string, left func())

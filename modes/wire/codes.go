@@ -37,6 +37,7 @@ var (
 	DisconnectExpired          = Disconnect{3005, "connection expired"}
 	DisconnectSlow             = Disconnect{3008, "slow"}
 	DisconnectWriteError       = Disconnect{3009, "write error"}
+	DisconnectInsufficient     = Disconnect{3010, "insufficient state"}
 	DisconnectForceReconnect   = Disconnect{3011, "force reconnect"}
 	DisconnectNoPong           = Disconnect{3012, "no pong"}
 	DisconnectTooManyRequests  = Disconnect{3013, "too many requests"}

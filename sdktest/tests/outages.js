@@ -53,6 +53,23 @@ export function outages(world) {
       });
     });
 
+    it("Redis killed and started again: those subscribed by their connect command come back with 3010, subscribed", async t => {
+      const channel = "gap of the server's";
+      const clients = await Promise.all(kinds.map(async kind => {
+        const client = await makeClient(t, world.browser, kind, {url: server.url, subs: [channel]});
+        await client.connect();
+        const {next} = await client.saw({event: "subscribed", channel});
+        return Object.assign(client, {next, kind: kind.name});
+      }));
+      await world.redis.kill();
+      await world.redis.start();
+      await everyone(clients, async client => {
+        const {next} = await client.saw({event: "connecting", code: 3010, reason: "insufficient state"}, client.next);
+        ({next: client.next} = await client.saw({event: "subscribed", channel}, next));
+      });
+      await hears(clients, channel, "after the gap");
+    });
+
     it("Redis away while clients subscribe: they keep trying, and get there", async t => {
       const clients = await audience(t, "before");
       await world.redis.kill();
