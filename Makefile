@@ -30,7 +30,7 @@ sdktest: ## run the published SDKs, in Node and Chromium, and the demo page agai
 
 .PHONY: screenshot
 screenshot: build test-deps ## draw docs/demo.png
-	cd sdktest && TANDEM_SERVER=../bin/server node screenshot.js ../docs/demo.png
+	cd sdktest && TANDEM_SERVER=../bin/tandem node screenshot.js ../docs/demo.png
 
 .PHONY: bench
 bench: ## run the benchmarks
@@ -67,8 +67,8 @@ fmt: ## format the code
 	gofmt -w .
 
 .PHONY: build
-build: ## build bin/server, static and without paths of this machine
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/server ./server
+build: ## build bin/tandem, static and without paths of this machine
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/tandem ./server
 
 .PHONY: docker
 docker: ## build the image

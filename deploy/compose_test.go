@@ -120,8 +120,8 @@ func TestDockerfileBuild(t *testing.T) {
 	if found == nil {
 		t.Fatal("the Dockerfile has no build command")
 	}
-	binary := filepath.Join(t.TempDir(), "server")
-	command := strings.ReplaceAll(string(found[1]), "/out/server", binary)
+	binary := filepath.Join(t.TempDir(), "tandem")
+	command := strings.ReplaceAll(string(found[1]), "/out/tandem", binary)
 	build := exec.Command("sh", "-c", command)
 	build.Dir = ".."
 	build.Env = append(os.Environ(), "VERSION=9.8.7")
@@ -141,11 +141,11 @@ func TestDockerfileBuild(t *testing.T) {
 		}
 	}
 	// No environment at all, as in an image from scratch.
-	run := exec.Command(binary, "-version")
+	run := exec.Command(binary, "version")
 	run.Env = []string{"NONE="}
 	out, err := run.Output()
 	if err != nil || !strings.HasPrefix(string(out), "tandem 9.8.7 ") {
-		t.Errorf("-version prints %q, %v", out, err)
+		t.Errorf("version prints %q, %v", out, err)
 	}
 }
 

@@ -83,6 +83,17 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// Validate returns the error that New would return: one line that says what is
+// wrong, and holds no password.
+func (o Options) Validate() error {
+	o.setDefaults()
+	if err := o.validate(); err != nil {
+		return err
+	}
+	_, err := o.redisOptions()
+	return err
+}
+
 func (o *Options) validate() error {
 	switch {
 	case o.Connections < 0:

@@ -1,4 +1,4 @@
-// Draws the demo page for the documentation: TANDEM_SERVER=../bin/server node
+// Draws the demo page for the documentation: TANDEM_SERVER=../bin/tandem node
 // screenshot.js ../docs/demo.png
 import {Browser} from "./harness/clients.js";
 import {Redis} from "./harness/redis.js";

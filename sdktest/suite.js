@@ -1,5 +1,5 @@
 // All tests of this folder against one mode, in one process: `MODE=optimized
-// TANDEM_SERVER=../bin/server node suite.js`.
+// TANDEM_SERVER=../bin/tandem node suite.js`.
 import {after, before, describe} from "node:test";
 import {Browser} from "./harness/clients.js";
 import {Redis} from "./harness/redis.js";

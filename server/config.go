@@ -76,7 +76,7 @@ type config struct {
 
 // errConfig says that a variable cannot be used; the text names it and says
 // what to do.
-var errConfig = errors.New("server: configuration")
+var errConfig = errors.New("tandem: configuration")
 
 // loadConfig reads the configuration from environ, which is in the form of
 // os.Environ, for a program that runs on goos. The error wraps errConfig and has
@@ -135,6 +135,8 @@ func (c *config) contradictions(goos string) (bad []string) {
 	if c.RedisURL != "" {
 		if err := validRedisURL(c.RedisURL); err != nil {
 			bad = append(bad, fmt.Sprintf("REDIS_URL: %v: write redis://user:password@host:6379/0", err))
+		} else if err := c.busOptions(c.RedisURL).Validate(); err != nil {
+			bad = append(bad, fmt.Sprintf("REDIS_URL: %v", err))
 		}
 	}
 	return bad

@@ -90,7 +90,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 				t.Errorf("exit code %d, want %d", code, exitUsage)
 			}
 			line := strings.TrimSuffix(stderr.String(), "\n")
-			if strings.Contains(line, "\n") || !strings.HasPrefix(line, "server: configuration: ") {
+			if strings.Contains(line, "\n") || !strings.HasPrefix(line, "tandem: configuration: ") {
 				t.Errorf("not one line about the configuration: %q", line)
 			}
 			for _, want := range test.want {
@@ -112,7 +112,7 @@ func TestLoadConfigNamesEveryBadVariable(t *testing.T) {
 		t.Fatalf("%d lines, want one for each variable: %q", len(lines), lines)
 	}
 	for _, line := range lines {
-		if !strings.HasPrefix(line, "server: configuration: ") {
+		if !strings.HasPrefix(line, "tandem: configuration: ") {
 			t.Errorf("%q cannot be read alone", line)
 		}
 	}
@@ -164,32 +164,6 @@ func TestConfigTags(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: bound %q: %v", name, s, err)
 			}
-		}
-	}
-}
-
-func TestArguments(t *testing.T) {
-	for _, test := range []struct {
-		args       []string
-		code       int
-		out, wrong string
-	}{
-		{[]string{"-help"}, exitOK, "SCHEDULE_TIMEOUT", ""},
-		{[]string{"--help"}, exitOK, "usage: server", ""},
-		{[]string{"-h"}, exitOK, "usage: server", ""},
-		{[]string{"-version"}, exitOK, "tandem " + version, ""},
-		{[]string{"-port=80"}, exitUsage, "", "-port"},
-		{[]string{"start"}, exitUsage, "", `"start"`},
-	} {
-		var stdout, stderr strings.Builder
-		if code := program(test.args, nil, &stdout, &stderr); code != test.code {
-			t.Errorf("%q: exit code %d, want %d", test.args, code, test.code)
-		}
-		if !strings.Contains(stdout.String(), test.out) || !strings.Contains(stderr.String(), test.wrong) {
-			t.Errorf("%q printed %q and %q", test.args, stdout.String(), stderr.String())
-		}
-		if lines := strings.Count(stderr.String(), "\n"); test.wrong != "" && lines != 1 {
-			t.Errorf("%q: %d lines of error, want 1", test.args, lines)
 		}
 	}
 }

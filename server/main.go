@@ -1,6 +1,7 @@
-// Command server runs Tandem: it holds the WebSocket connections of clients and
+// Command server is Tandem: it holds the WebSocket connections of clients and
 // fans out to them what back ends publish to Redis. MODE chooses the engine;
-// -help lists everything that can be set.
+// -help lists its verbs and everything that can be set. It is installed under
+// the name tandem.
 package main
 
 import (
@@ -9,15 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // Exit codes.
@@ -32,67 +30,82 @@ func main() {
 	os.Exit(program(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
+// invocation is one call of the program: what it was given and where it writes.
+type invocation struct {
+	args           []string // behind the verb
+	environ        []string // as os.Environ has it
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// verb is one thing that the program does. run returns the exit code.
+type verb struct {
+	name, args, does string
+	run              func(*invocation) int
+}
+
+// verbs are in the order of the help. Without a verb the program serves.
+func verbs() []verb {
+	return []verb{
+		{"serve", "", "run the server; so does no verb at all", serve},
+		{"check", "", "validate the configuration and reach Redis", check},
+		{"publish", "CHANNEL DATA", "publish through Redis; DATA - is standard input", publish},
+		{"watch", "CHANNEL...", "print messages as a client of a server gets them", watch},
+		{"health", "", "ask the server that runs with this environment for its health", health},
+		{"version", "", "print the version", printVersion},
+	}
+}
+
 // program is main with everything it touches as arguments. It returns the exit
 // code.
 func program(args, environ []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	showVersion := flags.Bool("version", false, "")
-	askHealth := flags.Bool("health", false, "")
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
+	i := &invocation{args: args, environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+	if len(args) == 0 {
+		return serve(i)
+	}
+	name := args[0]
+	i.args = args[1:]
+	switch name {
+	case "-h", "-help", "--help", "help":
 		return outcome(stderr, printHelp(stdout))
-	case err != nil:
-		return refuse(stderr, fmt.Sprintf("server: %v: run with -help for what there is", err))
-	case flags.NArg() > 0:
-		return refuse(stderr, fmt.Sprintf("server: unknown argument %q: run with -help for what there is", flags.Arg(0)))
-	case *showVersion:
-		_, err := fmt.Fprintf(stdout, "tandem %s %s %s\n", version, revision(), runtime.Version())
-		return outcome(stderr, err)
+	case "-version", "--version", "-health", "--health":
+		name = strings.TrimLeft(name, "-")
 	}
-	c, err := loadConfig(environ, runtime.GOOS)
+	all := verbs()
+	at := slices.IndexFunc(all, func(v verb) bool { return v.name == name })
+	if at < 0 {
+		return refuse(stderr, fmt.Sprintf("tandem: unknown argument %q: run with -help for what there is", name))
+	}
+	return all[at].run(i)
+}
+
+// parse reads the flags and arguments of a verb. Where done is set there is
+// nothing left to do but to exit with code: the help was asked for, or the call
+// was wrong and the user has been told.
+func (i *invocation) parse(flags *flag.FlagSet, least, most int) (code int, done bool) {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(i.args)
+	switch n := flags.NArg(); {
+	case errors.Is(err, flag.ErrHelp):
+		return outcome(i.stderr, i.explain(flags)), true
+	case err == nil && n < least:
+		err = errors.New("an argument is missing")
+	case err == nil && n > most:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(most))
+	}
 	if err != nil {
-		return outcome(stderr, err)
+		return refuse(i.stderr, fmt.Sprintf("tandem: %s: %v: run tandem %[1]s -help", flags.Name(), err)), true
 	}
-	if *askHealth {
-		return outcome(stderr, health(c.InternalAddr))
-	}
-	return serve(c, stderr)
+	return exitOK, false
 }
 
-// serve runs the server until a signal ends it.
-func serve(c config, stderr io.Writer) int {
-	log := newLog(c, stderr)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-
-	stop := make(chan struct{})
-	ended := make(chan error, 1)
-	go func() { ended <- run(context.Background(), c, stderr, stop) }()
-	for asked := false; ; asked = true {
-		select {
-		case err := <-ended:
-			return outcome(stderr, err)
-		case s := <-signals:
-			if asked {
-				log.Warn("second signal: stopping at once", "signal", s.String())
-				return exitInterrupted
-			}
-			log.Info("draining: a second signal stops at once", "signal", s.String(), "over", c.DrainTime)
-			close(stop)
-		}
-	}
+// interrupted returns a context that ends with the first signal to stop.
+func interrupted() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
-func newLog(c config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
-}
+// config reads the environment.
+func (i *invocation) config() (config, error) { return loadConfig(i.environ, runtime.GOOS) }
 
 // refuse reports what is wrong with how the program was called.
 func refuse(stderr io.Writer, line string) int {
@@ -109,29 +122,4 @@ func outcome(stderr io.Writer, err error) int {
 		return exitFailed
 	}
 	return exitOK
-}
-
-// health asks the server on the internal address whether it lives.
-func health(internalAddr string) error {
-	host, port, err := net.SplitHostPort(internalAddr)
-	if err != nil {
-		return fmt.Errorf("server: health: %w", err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	client := &http.Client{Timeout: 3 * time.Second}
-	response, err := client.Get("http://" + net.JoinHostPort(host, port) + "/healthz")
-	if err != nil {
-		return fmt.Errorf("server: health: %w", err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-	if err != nil {
-		return fmt.Errorf("server: health: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("server: health: %s: %s", response.Status, strings.TrimSpace(string(body)))
-	}
-	return nil
 }

@@ -13,7 +13,7 @@ import (
 func raiseDescriptorLimit() (uint64, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("server: read RLIMIT_NOFILE: %w", err)
+		return 0, fmt.Errorf("tandem: read RLIMIT_NOFILE: %w", err)
 	}
 	if limit.Cur >= limit.Max {
 		return limit.Cur, nil
@@ -21,7 +21,7 @@ func raiseDescriptorLimit() (uint64, error) {
 	raised := limit
 	raised.Cur = limit.Max
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &raised); err != nil {
-		return limit.Cur, fmt.Errorf("server: raise RLIMIT_NOFILE from %d to %d: %w", limit.Cur, limit.Max, err)
+		return limit.Cur, fmt.Errorf("tandem: raise RLIMIT_NOFILE from %d to %d: %w", limit.Cur, limit.Max, err)
 	}
 	return raised.Cur, nil
 }

@@ -47,11 +47,11 @@ func publicHandler(d demo) (http.Handler, error) {
 func renderDemo(d demo) (page []byte, policy string, err error) {
 	t, err := template.New("demo").Parse(demoPage)
 	if err != nil {
-		return nil, "", fmt.Errorf("server: parse the demo page: %w", err)
+		return nil, "", fmt.Errorf("tandem: parse the demo page: %w", err)
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, d); err != nil {
-		return nil, "", fmt.Errorf("server: render the demo page: %w", err)
+		return nil, "", fmt.Errorf("tandem: render the demo page: %w", err)
 	}
 	_, rest, _ := bytes.Cut(b.Bytes(), []byte("<script>"))
 	script, _, _ := bytes.Cut(rest, []byte("</script>"))

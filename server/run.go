@@ -52,7 +52,7 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 	}
 	internal, err := net.Listen("tcp", c.InternalAddr)
 	if err != nil {
-		return fmt.Errorf("server: INTERNAL_ADDR=%s: %w", c.InternalAddr, err)
+		return fmt.Errorf("tandem: INTERNAL_ADDR=%s: %w", c.InternalAddr, err)
 	}
 	defer func() { _ = internal.Close() }()
 
@@ -60,14 +60,16 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 	if redisURL == "" {
 		embedded, err := redisbus.StartEmbedded(c.EmbeddedRedisAddr)
 		if err != nil {
-			return fmt.Errorf("server: EMBEDDED_REDIS_ADDR=%s: %w", c.EmbeddedRedisAddr, err)
+			return fmt.Errorf("tandem: EMBEDDED_REDIS_ADDR=%s: %w", c.EmbeddedRedisAddr, err)
 		}
 		defer embedded.Close()
 		redisURL = embedded.URL()
 		client += " -p " + embedded.Port()
 	}
 	n.publishLine = client + " publish " + c.RedisPrefix + `news '{"hello":"world"}'`
-	n.bus, err = redisbus.New(n.busOptions(redisURL))
+	options := c.busOptions(redisURL)
+	options.Log = n.log
+	n.bus, err = redisbus.New(options)
 	if err != nil {
 		return fmt.Errorf("%w: REDIS_URL: %w", errConfig, err)
 	}
@@ -91,19 +93,21 @@ func (n *node) reserveDescriptors() error {
 	if err != nil {
 		return err
 	}
-	room := int(min(limit-min(limit/4, 256), 100_000_000))
 	switch {
 	case n.config.MaxConnections == 0:
-		n.config.MaxConnections = room
-	case n.config.MaxConnections > room:
+		n.config.MaxConnections = room(limit)
+	case n.config.MaxConnections > room(limit):
 		n.log.Warn("MAX_CONNECTIONS is more than the limit of open files allows: raise it (ulimit -n)",
 			"MAX_CONNECTIONS", n.config.MaxConnections, "open_files", limit)
 	}
 	return nil
 }
 
-func (n *node) busOptions(url string) redisbus.Options {
-	c := &n.config
+// room is how many connections a process can hold that may open this many files.
+func room(limit uint64) int { return int(min(limit-min(limit/4, 256), 100_000_000)) }
+
+// busOptions are those of the configuration, for the Redis at url.
+func (c *config) busOptions(url string) redisbus.Options {
 	linger := c.ChannelLinger
 	if linger == 0 {
 		linger = -1
@@ -111,7 +115,7 @@ func (n *node) busOptions(url string) redisbus.Options {
 	return redisbus.Options{
 		URL: url, Prefix: c.RedisPrefix, Connections: c.RedisConnections,
 		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout,
-		SubscribeTimeout: c.SubscribeTimeout, Linger: linger, Log: n.log,
+		SubscribeTimeout: c.SubscribeTimeout, Linger: linger,
 	}
 }
 
@@ -145,7 +149,7 @@ func (n *node) open() error {
 		Stats: n.stats, Log: n.log,
 	})
 	if err != nil {
-		return fmt.Errorf("server: ADDR=%s: %w", c.Addr, err)
+		return fmt.Errorf("tandem: ADDR=%s: %w", c.Addr, err)
 	}
 	return nil
 }
@@ -194,17 +198,17 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 		if err == nil {
 			err = errors.New("it ended unasked")
 		}
-		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
+		return fmt.Errorf("tandem: %s engine: %w", n.config.Mode, err)
 	case err := <-inside:
 		cancel()
-		return errors.Join(fmt.Errorf("server: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err), <-served)
+		return errors.Join(fmt.Errorf("tandem: INTERNAL_ADDR=%s: %w", n.config.InternalAddr, err), <-served)
 	case <-stop:
 	}
 	n.draining.Store(true)
 	n.drain(ctx)
 	cancel()
 	if err := <-served; err != nil {
-		return fmt.Errorf("server: %s engine: %w", n.config.Mode, err)
+		return fmt.Errorf("tandem: %s engine: %w", n.config.Mode, err)
 	}
 	n.log.Info("stopped")
 	return nil

@@ -303,7 +303,7 @@ func TestAddressTaken(t *testing.T) {
 			code, _, stderr := oneShot(t, environ)
 			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
 			last := lines[len(lines)-1]
-			if code != exitFailed || !strings.HasPrefix(last, "server: "+name+"="+taken) || !strings.Contains(last, "in use") {
+			if code != exitFailed || !strings.HasPrefix(last, "tandem: "+name+"="+taken) || !strings.Contains(last, "in use") {
 				t.Errorf("exit code %d, %q", code, stderr)
 			}
 		})
@@ -357,7 +357,7 @@ func TestHealthOfNothing(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	if code, _, stderr := oneShot(t, []string{"INTERNAL_ADDR=" + addr}, "-health"); code != exitFailed || !strings.Contains(stderr, "server: health: ") {
+	if code, _, stderr := oneShot(t, []string{"INTERNAL_ADDR=" + addr}, "-health"); code != exitFailed || !strings.Contains(stderr, "tandem: health: ") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"flag"
+	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,6 +11,15 @@ import (
 
 // version is the release; the linker may set another with -X main.version.
 var version = "0.1.0"
+
+// printVersion says what runs, in one line.
+func printVersion(i *invocation) int {
+	if code, done := i.parse(flag.NewFlagSet("version", flag.ContinueOnError), 0, 0); done {
+		return code
+	}
+	_, err := fmt.Fprintf(i.stdout, "tandem %s %s %s\n", version, revision(), runtime.Version())
+	return outcome(i.stderr, err)
+}
 
 // revision is the commit that the program was built from, as far as the go
 // command knew it.

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tandem-ws/tandem/redisbus"
+)
+
+// check says what a server with this environment would do, and whether it could:
+// it reads the configuration and sends a message through Redis and back.
+func check(i *invocation) int {
+	if code, done := i.parse(flag.NewFlagSet("check", flag.ContinueOnError), 0, 0); done {
+		return code
+	}
+	c, err := i.config()
+	if err == nil {
+		err = checkConfig(c, i.stdout)
+	}
+	return outcome(i.stderr, err)
+}
+
+// checkConfig writes a line for each thing that holds, up to the first that
+// does not.
+func checkConfig(c config, w io.Writer) error {
+	lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(what, format string, args ...any) {
+		_, _ = fmt.Fprintf(lines, what+"\t"+format+"\n", args...)
+	}
+	err := checkEach(c, line)
+	if flushErr := lines.Flush(); err == nil {
+		err = flushErr
+	}
+	return err
+}
+
+func checkEach(c config, line func(what, format string, args ...any)) error {
+	line("configuration", "good")
+	line("mode", "%s", c.Mode)
+	limit, err := raiseDescriptorLimit()
+	if err != nil {
+		return err
+	}
+	line("open files", "%d: room for %d connections", limit, room(limit))
+	if c.MaxConnections > room(limit) {
+		return fmt.Errorf("tandem: check: MAX_CONNECTIONS=%d: more than the limit of open files allows: raise it (ulimit -n)", c.MaxConnections)
+	}
+	if c.RedisURL == "" {
+		line("redis", "embedded: it starts with the server, and is for trying out only")
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.SubscribeTimeout)
+	defer cancel()
+	report, err := redisbus.Probe(ctx, c.busOptions(c.RedisURL))
+	if err != nil {
+		return fmt.Errorf("tandem: check: %w", err)
+	}
+	line("redis", "%s at %s answers in %v", report.Version, report.Addr, report.RoundTrip.Round(time.Microsecond))
+	line("pub/sub", "a message came back after %v", report.Delivery.Round(time.Microsecond))
+	return nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"slices"
+
+	"github.com/centrifugal/centrifuge-go"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// errEnded says that the server does not want this client any more.
+var errEnded = errors.New("tandem: watch: the server ended the connection")
+
+// watch prints what a client gets: a line for each message, with its channel. It
+// goes on, over reconnects, until a signal ends it.
+func watch(i *invocation) int {
+	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
+	endpoint := flags.String("url", "", "`URL` of the WebSocket endpoint; without it that of the server that runs with this environment")
+	token := flags.String("token", "", "JWT to connect with")
+	most := flags.Uint64("n", 0, "end after this many messages; 0: never")
+	if code, done := i.parse(flags, 1, math.MaxInt); done {
+		return code
+	}
+	c, err := i.config()
+	if err != nil {
+		return outcome(i.stderr, err)
+	}
+	if *endpoint == "" {
+		*endpoint = c.endpoint()
+	}
+	if u, err := url.Parse(*endpoint); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+		return refuse(i.stderr, fmt.Sprintf("tandem: watch: -url=%s: write ws:// or wss://, as in ws://localhost:8080%s",
+			*endpoint, modes.PathCentrifuge))
+	}
+	ctx, cancel := interrupted()
+	defer cancel()
+	w := &watcher{stdout: i.stdout, stderr: i.stderr, most: *most, ended: make(chan error, 1)}
+	return outcome(i.stderr, w.run(ctx, *endpoint, *token, flags.Args()))
+}
+
+// endpoint is where clients on this machine reach the server.
+func (c *config) endpoint() string {
+	// The configuration has been checked.
+	address, _ := reachable(c.Addr)
+	return "ws://" + address + modes.PathCentrifuge
+}
+
+// watcher prints what a client of the published SDK for Go tells. The SDK calls
+// it from one goroutine.
+type watcher struct {
+	stdout, stderr io.Writer
+	most, seen     uint64 // messages; most 0: no limit
+	ended          chan error
+}
+
+// run returns nil when ctx is done or enough messages have come.
+func (w *watcher) run(ctx context.Context, endpoint, token string, channels []string) error {
+	client := centrifuge.NewJsonClient(endpoint, centrifuge.Config{Token: token, Name: "tandem watch", Version: version})
+	defer client.Close()
+	client.OnConnected(func(e centrifuge.ConnectedEvent) { w.tell("connected to %s (%s)", endpoint, e.Version) })
+	client.OnConnecting(func(e centrifuge.ConnectingEvent) {
+		// Code 0 is the first time.
+		if e.Code != 0 {
+			w.tell("connection lost: %d %s: reconnecting", e.Code, e.Reason)
+		}
+	})
+	client.OnError(func(e centrifuge.ErrorEvent) { w.tell("%v", e.Error) })
+	client.OnDisconnected(func(e centrifuge.DisconnectedEvent) {
+		w.end(fmt.Errorf("%w: %d %s", errEnded, e.Code, e.Reason))
+	})
+	for _, channel := range slices.Compact(slices.Sorted(slices.Values(channels))) {
+		if err := w.subscribe(client, channel); err != nil {
+			return fmt.Errorf("tandem: watch: %s: %w", channel, err)
+		}
+	}
+	if err := client.Connect(); err != nil {
+		return fmt.Errorf("tandem: watch: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.ended:
+		return err
+	}
+}
+
+func (w *watcher) subscribe(client *centrifuge.Client, channel string) error {
+	s, err := client.NewSubscription(channel)
+	if err != nil {
+		return err
+	}
+	s.OnSubscribed(func(centrifuge.SubscribedEvent) { w.tell("subscribed to %s", channel) })
+	s.OnError(func(e centrifuge.SubscriptionErrorEvent) { w.tell("%s: %v", channel, e.Error) })
+	s.OnUnsubscribed(func(e centrifuge.UnsubscribedEvent) {
+		w.end(fmt.Errorf("tandem: watch: %s: %d %s", channel, e.Code, e.Reason))
+	})
+	s.OnPublication(func(e centrifuge.PublicationEvent) { w.print(channel, e.Data) })
+	return s.Subscribe()
+}
+
+// print writes one message to where the output can be piped from.
+func (w *watcher) print(channel string, data []byte) {
+	if w.most > 0 && w.seen == w.most {
+		return
+	}
+	if _, err := fmt.Fprintf(w.stdout, "%s %s\n", channel, data); err != nil {
+		w.end(err)
+	}
+	if w.seen++; w.seen == w.most {
+		w.end(nil)
+	}
+}
+
+// tell says how it goes, beside the messages.
+func (w *watcher) tell(format string, args ...any) {
+	_, _ = fmt.Fprintf(w.stderr, format+"\n", args...)
+}
+
+// end has run return, with the first reason that there is.
+func (w *watcher) end(err error) {
+	select {
+	case w.ended <- err:
+	default:
+	}
+}
