@@ -3,6 +3,7 @@
 GO      ?= go
 GOLANGCI = v2.15.0
 FUZZTIME ?= 30s
+FOR     ?= 1h
 VERSION ?= 0.1.0
 
 .DEFAULT_GOAL := help
@@ -43,6 +44,10 @@ compare-live: ## start both modes under one load and show both on a page
 .PHONY: anchor
 anchor: ## measure the optimized mode against the least that a server can spend, as ratios
 	$(GO) run ./compare anchor
+
+.PHONY: soak
+soak: test-deps ## run both modes for FOR (default 1h) under churn and faults; fail on what is lost, left or grows
+	$(GO) run ./compare soak -for $(FOR)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (default 30s) each

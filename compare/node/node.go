@@ -1,0 +1,222 @@
+// Package node runs the server as users run it, as a process with its
+// environment, and asks it how it is.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/tandem-ws/tandem/compare/process"
+)
+
+// The modes.
+const (
+	Idiomatic = "idiomatic"
+	Optimized = "optimized"
+)
+
+// Modes are those that this system can run.
+func Modes() []string {
+	if runtime.GOOS == "linux" {
+		return []string{Idiomatic, Optimized}
+	}
+	return []string{Idiomatic}
+}
+
+var (
+	// ErrBuild says that the server could not be built.
+	ErrBuild = errors.New("node: build the server")
+	// ErrNotReady says that a server was not ready in time.
+	ErrNotReady = errors.New("node: not ready")
+)
+
+const (
+	serverPackage = "github.com/tandem-ws/tandem/server"
+	startLimit    = 30 * time.Second
+	askLimit      = 10 * time.Second
+	maxAnswer     = 16 << 20
+	// raceExit is the exit code of a program that found a data race.
+	raceExit = 66
+)
+
+// Build builds the server into path, with the race detector where race is set.
+func Build(ctx context.Context, path string, race bool) error {
+	args := []string{"build", "-buildvcs=false", "-o", path}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.CommandContext(ctx, "go", append(args, serverPackage)...).CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		said := strings.TrimSpace(string(out))
+		return fmt.Errorf("%w: run this within Tandem's source, or name a server with -server: %w: %s",
+			ErrBuild, err, said[strings.LastIndexByte(said, '\n')+1:])
+	}
+	return nil
+}
+
+// Options say how a server is started.
+type Options struct {
+	Program string
+	Mode    string
+	Redis   string // host:port
+	// Env are KEY=VALUE settings on top of those that a node gets anyway: its
+	// addresses, no log below warnings.
+	Env    []string
+	Stderr io.Writer
+	// Public and Internal are the addresses, host:port; empty: free ones.
+	Public, Internal string
+	// Wrap is put before the program: a shell's ulimit, for example.
+	Wrap []string
+}
+
+// Node is a running server. Its methods may be called by several goroutines.
+type Node struct {
+	*process.Process
+	Options Options
+	client  http.Client
+}
+
+// Start starts a server and does not wait for it. The caller ends it with Stop.
+func Start(o Options) (*Node, error) {
+	for _, address := range []*string{&o.Public, &o.Internal} {
+		if *address != "" {
+			continue
+		}
+		port, err := process.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		*address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	command := append(append([]string(nil), o.Wrap...), o.Program)
+	p, err := process.Start(process.Spec{
+		Name: o.Mode + " server", Path: command[0], Args: command[1:], Stderr: o.Stderr,
+		Env: append([]string{
+			"MODE=" + o.Mode, "ADDR=" + o.Public, "INTERNAL_ADDR=" + o.Internal, "REDIS_URL=redis://" + o.Redis,
+			"LOG_LEVEL=warn", "LOG_FORMAT=text", "GORACE=halt_on_error=1 exitcode=" + strconv.Itoa(raceExit),
+		}, o.Env...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Node{
+		Process: p, Options: o,
+		// a connection of its own for each question, so that none is left
+		client: http.Client{Timeout: askLimit, Transport: &http.Transport{DisableKeepAlives: true}},
+	}, nil
+}
+
+// StartReady is Start, and waits until the server is ready.
+func StartReady(ctx context.Context, o Options) (*Node, error) {
+	n, err := Start(o)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := n.AwaitReady(ctx, true); err != nil {
+		return nil, errors.Join(err, n.Stop(time.Second))
+	}
+	return n, nil
+}
+
+// Ask asks the internal listener and returns the status and the answer.
+func (n *Node) Ask(ctx context.Context, path string) (int, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Options.Internal+path, nil)
+	if err != nil {
+		return 0, "", fmt.Errorf("node: %s: %w", path, err)
+	}
+	response, err := n.client.Do(request)
+	if err != nil {
+		return 0, "", fmt.Errorf("node: %s: %w", path, err)
+	}
+	defer func() { _ = response.Body.Close() }() // read to its end, or given up
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return 0, "", fmt.Errorf("node: %s: %w", path, err)
+	}
+	return response.StatusCode, string(body), nil
+}
+
+// AwaitReady waits until /readyz says that the node is ready, or that it is not.
+func (n *Node) AwaitReady(ctx context.Context, want bool) error {
+	for {
+		status, body, err := n.Ask(ctx, "/readyz")
+		if err == nil && (status == http.StatusOK) == want {
+			return nil
+		}
+		select {
+		case <-n.Done():
+			return n.Died()
+		case <-ctx.Done():
+			return fmt.Errorf("%w: /readyz should be %t: status %d %s %w", ErrNotReady, want, status, strings.TrimSpace(body), errors.Join(err, ctx.Err()))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Metrics are the sums of what /metrics tells, by name.
+type Metrics map[string]float64
+
+// Metrics asks for all metrics. Those of one name, with different labels, are
+// added up; a summary or histogram is left out.
+func (n *Node) Metrics(ctx context.Context) (Metrics, error) {
+	status, body, err := n.Ask(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("node: /metrics: status %d", status)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("node: /metrics: %w", err)
+	}
+	m := Metrics{}
+	for name, family := range families {
+		for _, metric := range family.GetMetric() {
+			m[name] += value(metric)
+		}
+	}
+	return m, nil
+}
+
+func value(m *dto.Metric) float64 {
+	switch {
+	case m.Gauge != nil:
+		return m.Gauge.GetValue()
+	case m.Counter != nil:
+		return m.Counter.GetValue()
+	case m.Untyped != nil:
+		return m.Untyped.GetValue()
+	}
+	return 0
+}
+
+// Collected is Metrics after a garbage collection.
+func (n *Node) Collected(ctx context.Context) (Metrics, error) {
+	// twice: finalizers and pools let go of some things only at the second
+	for range 2 {
+		if status, _, err := n.Ask(ctx, "/debug/pprof/heap?gc=1"); err != nil || status != http.StatusOK {
+			return nil, errors.Join(err, fmt.Errorf("node: collect garbage: status %d", status))
+		}
+	}
+	return n.Metrics(ctx)
+}

@@ -1,0 +1,93 @@
+package soak
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report writes the run's figures as Markdown.
+func (r *run) report(out io.Writer) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n## %s\n\n", r.mode)
+	row := func(what, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", what, fmt.Sprintf(format, a...)) }
+	fmt.Fprintf(&b, "| what | figure |\n| --- | --- |\n")
+	row("began, ended", "%s, %s (%v)", r.began.UTC().Format(time.DateTime), r.ended.UTC().Format(time.DateTime), r.ended.Sub(r.began).Round(time.Second))
+	row("cycles", "%d", r.cycles)
+	for _, name := range slices.Sorted(maps.Keys(r.faults)) {
+		row("of these: "+name, "%d", r.faults[name])
+	}
+	if r.crew != nil {
+		r.account(row)
+		notice := r.crew.Notice()
+		row("from the first message after a hole to its announcement, 99 %, most", "%v, %v", notice.At(99).Round(time.Millisecond), notice.Max().Round(time.Millisecond))
+	}
+	row("longest time from the end of load to rest", "%v", r.slowest.Round(time.Millisecond))
+	if len(r.samples) >= 3 {
+		first, last := r.samples[len(r.samples)/4], r.samples[len(r.samples)-1]
+		for _, q := range quantities {
+			early, late, _ := q.grown(r.samples)
+			row(strings.TrimSpace(q.name+" "+q.unit), "first %.2f, after the warm-up %.2f, at the end %.2f (early at most %.2f, late at least %.2f)",
+				q.of(r.samples[0])/q.divisor, q.of(first)/q.divisor, q.of(last)/q.divisor, early/q.divisor, late/q.divisor)
+		}
+		row("resident memory MB", "first %.1f, at the end %.1f", r.samples[0].rss/1e6, last.rss/1e6)
+	}
+	verdict := "passed"
+	if len(r.failures) > 0 {
+		verdict = "FAILED: " + strings.Join(r.failures, "; ")
+	}
+	row("verdict", "%s", verdict)
+	r.counters(&b)
+	_, _ = io.WriteString(out, b.String())
+}
+
+// counters writes what the server told of itself at the first and the last
+// sample.
+func (r *run) counters(b *strings.Builder) {
+	if len(r.samples) == 0 {
+		return
+	}
+	first, last := r.samples[0].all, r.samples[len(r.samples)-1].all
+	fmt.Fprintf(b, "\n| metric of the server | after the first cycle | after the last |\n| --- | --- | --- |\n")
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		if strings.HasPrefix(name, "tandem_") || name == "process_cpu_seconds_total" || name == "go_gc_duration_seconds_count" {
+			fmt.Fprintf(b, "| `%s` | %.6g | %.6g |\n", name, first[name], last[name])
+		}
+	}
+}
+
+// account writes what the witnesses saw.
+func (r *run) account(row func(what, format string, a ...any)) {
+	t := r.crew.Tally()
+	var sent uint64
+	for _, n := range r.publisher.last {
+		sent += uint64(n)
+	}
+	row("published", "%d", sent)
+	row("received", "%d", t.Received)
+	row("missed, and announced", "%d", t.Announced)
+	row("lost without a word", "%d", t.Lost)
+	row("repeated or late", "%d", t.Repeated)
+	row("misrouted, without a subscription, broken", "%d, %d, %d", t.Misrouted, t.Stray, t.Broken)
+	row("connected", "%d", t.Connected)
+	row("replaced, subscribed anew", "%d, %d", t.Replaced, t.Rejoined)
+	row("subscriptions ended with 2500", "%d", t.Gaps)
+	row("subscriptions refused for the time being", "%d", t.Deferred)
+	row("connects that failed", "%s", counts(t.Failed))
+	row("connections that the server ended, by code", "%s", counts(t.Ended))
+}
+
+// counts writes a map in order.
+func counts(m map[string]int64) string {
+	if len(m) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", key, m[key]))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,284 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/fault"
+	"github.com/tandem-ws/tandem/compare/node"
+	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/witness"
+)
+
+const (
+	channel = "soak-%d"
+	size    = 128 // bytes of a message
+	// restLimit is how long a run may take to come to rest after a fault: pauses
+	// between attempts to reach Redis are up to 3 s, between attempts of witnesses,
+	// as they are set here, up to 5 s.
+	restLimit = time.Minute
+	stopGrace = 15 * time.Second
+)
+
+// run is a soak of one mode. Its own goroutine uses it, except where it says
+// otherwise.
+type run struct {
+	Options
+	mode string
+
+	redis     *fault.Redis
+	link      *fault.Link
+	node      *node.Node
+	crew      *witness.Crew
+	publisher publisher
+
+	began    time.Time
+	ended    time.Time
+	cycles   int
+	faults   map[string]int
+	samples  []sample
+	failures []string
+	slowest  time.Duration // to come to rest
+}
+
+func (r *run) failf(format string, a ...any) {
+	what := fmt.Sprintf(format, a...)
+	r.failures = append(r.failures, what)
+	fmt.Fprintf(r.Out, "%s: FAILED: %s\n", r.mode, what)
+}
+
+func (r *run) run(ctx context.Context) {
+	r.began, r.faults = time.Now(), map[string]int{}
+	defer func() { r.ended = time.Now() }()
+	if err := r.start(ctx); err != nil {
+		r.failf("start: %v", err)
+	} else {
+		for ctx.Err() == nil && (time.Since(r.began) < r.For || r.cycles < len(faults)) && len(r.failures) == 0 {
+			if err := r.cycle(ctx); err != nil && ctx.Err() == nil {
+				r.failf("cycle %d: %v", r.cycles+1, err)
+			}
+			for _, what := range r.crew.Tally().Faults {
+				r.failf("%s", what)
+			}
+		}
+		r.judge()
+	}
+	r.stop()
+}
+
+func (r *run) start(ctx context.Context) (err error) {
+	if r.redis, err = fault.StartRedis(); err != nil {
+		return err
+	}
+	if r.link, err = fault.NewLink(r.redis.Addr()); err != nil {
+		return err
+	}
+	r.node, err = node.StartReady(ctx, node.Options{
+		Program: r.Server, Mode: r.mode, Redis: r.link.Addr(), Stderr: r.Stderr,
+		Env: []string{
+			"HEARTBEAT_INTERVAL=" + (r.Notice / 3).String(), "HEARTBEAT_TIMEOUT=" + (r.Notice * 2 / 3).String(),
+			"PING_INTERVAL=10s", "PONG_TIMEOUT=9s", "DRAIN_TIME=1s", "LOG_LEVEL=error",
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.publisher = publisher{redis: r.redis.URL(), channels: r.Channels}
+	r.crew = witness.New(witness.Options{
+		Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: r.Each,
+		Published: r.publisher.published, MinDelay: 100 * time.Millisecond, MaxDelay: 5 * time.Second,
+		From: net.IPv4(127, 0, 1, 1), Sources: 8,
+	})
+	if err := r.crew.Start(ctx, r.Witnesses, 200); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	return r.crew.AwaitJoined(ctx)
+}
+
+// stop ends everything that start has started, the server as an operator would.
+func (r *run) stop() {
+	if r.crew != nil {
+		r.crew.Close()
+	}
+	if r.node != nil {
+		if err := r.node.Stop(stopGrace); err != nil {
+			r.failf("the server ended badly: %v", err)
+		}
+	}
+	if r.link != nil {
+		if err := r.link.Close(); err != nil {
+			r.failf("%v", err)
+		}
+	}
+	if r.redis != nil {
+		if err := r.redis.Stop(); err != nil {
+			r.failf("%v", err)
+		}
+	}
+}
+
+// cycle is one cycle; see the package documentation.
+func (r *run) cycle(ctx context.Context) error {
+	fault := faults[r.cycles%len(faults)]
+	under, cancel := context.WithTimeout(ctx, r.Cycle)
+	defer cancel()
+	var load sync.WaitGroup
+	var published atomic.Pointer[error]
+	load.Go(func() {
+		if err := r.publisher.run(under, r.Rate); err != nil {
+			published.Store(&err)
+		}
+	})
+	load.Go(func() { r.churn(under) })
+
+	err := r.hurt(under, fault)
+	if err == nil {
+		err = r.recover(under)
+	}
+	if err == nil {
+		<-under.Done()
+	}
+	cancel()
+	load.Wait()
+	if bad := published.Load(); bad != nil {
+		err = errors.Join(err, *bad)
+	}
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return r.rest(ctx, fault.name)
+}
+
+// recover waits until the server says that all is well again.
+func (r *run) recover(ctx context.Context) error {
+	// not the load's end: the fault may have been healed just before it
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restLimit)
+	defer cancel()
+	return r.node.AwaitReady(ctx, true)
+}
+
+// churn replaces, interrupts and rejoins witnesses until ctx ends.
+func (r *run) churn(ctx context.Context) {
+	tick := time.NewTicker(time.Duration(float64(time.Second) / r.Churn))
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		how := [...]witness.Ending{witness.Close, witness.Drop, witness.Reset}[i/3%3]
+		switch i % 3 {
+		case 0:
+			r.crew.Replace(1, how)
+		case 1:
+			r.crew.Interrupt(1, how)
+		case 2:
+			r.crew.Rejoin(1)
+		}
+	}
+}
+
+// rest publishes a burst, lets everything come to rest, and takes a sample.
+func (r *run) rest(ctx context.Context, after string) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	if err := r.crew.AwaitJoined(ctx); err != nil {
+		return fmt.Errorf("after %s: %w", after, err)
+	}
+	if err := r.publisher.burst(ctx, r.Burst); err != nil {
+		return err
+	}
+	if err := r.crew.Settle(ctx); err != nil {
+		return fmt.Errorf("after %s: %w", after, err)
+	}
+	s, err := r.sample(ctx)
+	if err != nil {
+		return fmt.Errorf("after %s: %w", after, err)
+	}
+	r.slowest = max(r.slowest, time.Since(began))
+	r.cycles++
+	r.faults[after]++
+	r.samples = append(r.samples, s)
+	tally := r.crew.Tally()
+	fmt.Fprintf(r.Out, "%-9s %s cycle %d, %s: received %d, announced as missed %d, lost %d; at rest after %v: goroutines %.0f, descriptors %.0f, heap %.2f MB\n",
+		r.mode, time.Now().Format(time.TimeOnly), r.cycles, after, tally.Received, tally.Announced, tally.Lost,
+		time.Since(began).Round(time.Millisecond), s.goroutines, s.descriptors, s.heap/1e6)
+	return nil
+}
+
+// publisher publishes to a Redis that fails, and counts on where it was. published
+// may be called concurrently, the rest by one goroutine at a time.
+type publisher struct {
+	redis    string
+	channels int
+	current  atomic.Pointer[publish.Publisher]
+	last     []uint32 // what the one before had sent
+}
+
+// published is the last sequence number handed to Redis, or a later one.
+func (p *publisher) published(channel uint32) uint32 {
+	if current := p.current.Load(); current != nil {
+		return current.Sent()[channel]
+	}
+	return 0
+}
+
+// open connects to Redis, until ctx ends.
+func (p *publisher) open(ctx context.Context) (*publish.Publisher, error) {
+	for {
+		next, err := publish.New(ctx, publish.Options{URL: p.redis, Channel: channel, Channels: p.channels, After: p.last})
+		if err == nil {
+			p.current.Store(next)
+			return next, nil
+		}
+		if !errors.Is(err, publish.ErrRedis) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// do carries out a plan, again from where it broke off whenever Redis fails.
+func (p *publisher) do(ctx context.Context, plan publish.Plan) error {
+	for ctx.Err() == nil {
+		on, err := p.open(ctx)
+		if on == nil {
+			return err
+		}
+		result, err := on.Publish(ctx, plan)
+		p.last = on.Sent()
+		_ = on.Close() // it has answered everything, or is broken
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, publish.ErrRedis) {
+			return err
+		}
+		if plan.Count > 0 {
+			plan.Count = max(plan.Count-result.Sent, 1)
+		}
+	}
+	return nil
+}
+
+// run publishes rate messages a second until ctx ends.
+func (p *publisher) run(ctx context.Context, rate float64) error {
+	return p.do(ctx, publish.Plan{Rate: rate, Size: size, Order: publish.Random})
+}
+
+func (p *publisher) burst(ctx context.Context, count int) error {
+	return p.do(ctx, publish.Plan{Count: count, Size: size})
+}

@@ -1,0 +1,222 @@
+package witness
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Ending is how a witness ends its connection.
+type Ending int
+
+// The ways to end a connection.
+const (
+	Close Ending = iota // a close frame, then wait for the server
+	Drop                // close the socket
+	Reset               // TCP reset
+)
+
+const (
+	dialLimit  = 15 * time.Second // for the TCP connection and the 101
+	closeLimit = 5 * time.Second  // for the server's answer to a close frame
+	// pingGrace is how much later than announced a ping may come, as in the SDKs.
+	pingGrace  = 10 * time.Second
+	bufferSize = 2 << 10
+)
+
+// client is one witness.
+type client struct {
+	crew   *Crew
+	number uint32
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex // guards what follows; not held across I/O
+	conn  net.Conn
+	local bool // the crew has ended this connection
+	views []view
+}
+
+func newClient(c *Crew, number uint32) *client {
+	m := &client{crew: c, number: number, views: make([]view, c.options.Each)}
+	m.ctx, m.cancel = context.WithCancel(c.ctx)
+	for i := range m.views {
+		channel := (number*uint32(c.options.Each) + uint32(i)) % uint32(c.options.Channels)
+		m.views[i] = view{channel: channel, name: fmt.Sprintf(c.options.Channel, channel)}
+	}
+	return m
+}
+
+// run keeps the witness connected until ctx ends.
+func (m *client) run(ctx context.Context) {
+	defer m.cancel()
+	away := time.Now()
+	for attempts := 0; ; attempts++ {
+		began := time.Now()
+		conn, err := m.dial(ctx, attempts)
+		if err == nil {
+			m.crew.account.handshake.record(time.Since(began))
+			m.crew.account.connected.Add(1)
+			var s session
+			s, err = m.serve(conn, away)
+			if s.connected {
+				attempts = 0
+			}
+			away = time.Now()
+			m.crew.account.endOf(s, err)
+			if s.final {
+				return
+			}
+		} else if ctx.Err() == nil {
+			m.crew.account.fail(reason(err))
+		}
+		if sleep(ctx, m.crew.options.delay(attempts)) != nil {
+			return
+		}
+	}
+}
+
+// delay is the pause before the next attempt, as the SDKs have it.
+func (o *Options) delay(attempts int) time.Duration {
+	span := min(o.MaxDelay, o.MinDelay<<min(attempts, 16))
+	return min(o.MaxDelay, o.MinDelay+rand.N(span+1))
+}
+
+// refused is an answer that is not 101.
+type refused int
+
+// Error names the status.
+func (r refused) Error() string { return "status " + strconv.Itoa(int(r)) }
+
+// reason is err in few words, so that it can be counted.
+func reason(err error) string {
+	var status refused
+	var timeout net.Error
+	switch {
+	case errors.As(err, &status):
+		return status.Error()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "eof"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	}
+	return err.Error()
+}
+
+// upgraded is a connection whose handshake is done.
+type upgraded struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (m *client) dial(ctx context.Context, attempts int) (*upgraded, error) {
+	o := &m.crew.options
+	target := o.Targets[(int(m.number)+attempts)%len(o.Targets)]
+	dialer := net.Dialer{Timeout: dialLimit, KeepAlive: -1}
+	if from := o.From.To4(); from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(from[0], from[1], from[2], from[3]+byte(int(m.number)%max(o.Sources, 1)))}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", target)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	in, err := upgrade(conn, target)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &upgraded{conn, in}, nil
+}
+
+func upgrade(conn net.Conn, host string) (*bufio.Reader, error) {
+	if err := conn.SetDeadline(time.Now().Add(dialLimit)); err != nil {
+		return nil, err
+	}
+	const request = "GET /connection/websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, request, host); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReaderSize(conn, bufferSize)
+	response, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		return nil, refused(response.StatusCode)
+	}
+	const accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" // RFC 6455 section 1.3
+	if response.Header.Get("Sec-WebSocket-Accept") != accept {
+		return nil, errors.New("wrong Sec-WebSocket-Accept")
+	}
+	return in, conn.SetDeadline(time.Time{})
+}
+
+// leave ends the witness for good.
+func (m *client) leave(how Ending) {
+	m.cancel()
+	m.end(how)
+}
+
+// end ends the connection.
+func (m *client) end(how Ending) {
+	m.mu.Lock()
+	conn := m.conn
+	m.local = true
+	m.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	// an error means that the connection has ended already
+	switch how {
+	case Close:
+		_, _ = conn.Write(appendFrame(nil, opClose, []byte{3, 232})) // 1000
+		_ = conn.SetReadDeadline(time.Now().Add(closeLimit))
+	case Reset:
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+	case Drop:
+		_ = conn.Close()
+	}
+}
+
+// attach makes conn the witness's connection; false: it is to end at once.
+func (m *client) attach(conn net.Conn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conn, m.local = conn, false
+	return m.ctx.Err() == nil
+}
+
+// detach notes that the connection has ended, and with it all subscriptions. It
+// returns whether the crew ended it.
+func (m *client) detach() (local bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.views {
+		m.told(&m.views[i])
+		m.views[i].state = out
+	}
+	local, m.conn = m.local, nil
+	return local
+}
+
+// deadline tells whether err is that of a read deadline.
+func deadline(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
