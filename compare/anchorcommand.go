@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -25,11 +24,17 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 		o.Env = append(o.Env, kv)
 		return nil
 	})
+	flags.Func("peer", "NAME=PROGRAM to measure beside: started with the port to listen on and that of Redis,\nit speaks as the floor does; NAME alone: a built-in one, "+strings.Join(anchor.Builtin, ", ")+"; may be given again", func(spec string) error {
+		name, program, _ := strings.Cut(spec, "=")
+		o.Peers = append(o.Peers, anchor.Peer{Name: name, Program: program})
+		return nil
+	})
 	flags.IntVar(&o.Repeats, "repeats", 3, "runs of every scenario")
 	only := flags.String("only", "", "scenarios to run, separated by commas: "+strings.Join(anchor.Scenarios, ", "))
 	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of server and floor")
 	flags.IntVar(&o.LoadCPU, "load-cpu", 1, "CPU of load, Redis and publisher")
 	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "how long the low rate lasts")
+	flags.DurationVar(&o.Sizes.ManyTime, "many-time", o.Sizes.ManyTime, "how long the messages to many channels last")
 	flags.IntVar(&o.Sizes.Payload, "payload", o.Sizes.Payload, "bytes of a message")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -54,15 +59,17 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 			return err
 		}
 	}
+	for i := range o.Peers {
+		if o.Peers[i].Program == "" {
+			if o.Peers[i].Program, err = anchor.BuildPeer(ctx, dir, o.Peers[i].Name); err != nil {
+				return err
+			}
+		}
+	}
 	return anchor.Run(ctx, o, os.Stdout)
 }
 
 // buildServer builds this module's server into dir and returns its path.
 func buildServer(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "server")
-	said, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/tandem-ws/tandem/server").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the server: %w: %s (run it in Tandem's folder, or give -server)", err, strings.TrimSpace(string(said)))
-	}
-	return program, nil
+	return anchor.Build(ctx, filepath.Join(dir, "server"), "./server")
 }

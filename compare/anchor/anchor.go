@@ -29,6 +29,8 @@ type Options struct {
 	Floor, Server string
 	// Name is what the table calls the server.
 	Name string
+	// Peers are other programs to measure beside the server.
+	Peers []Peer
 	// Env are KEY=VALUE settings for the server, over GOMAXPROCS=1, ADDR,
 	// INTERNAL_ADDR, REDIS_URL and LOG_LEVEL.
 	Env []string
@@ -42,6 +44,13 @@ type Options struct {
 	// Log is told of every run.
 	Log *slog.Logger
 }
+
+// Peer is a program that is started like the floor, with the port to listen on
+// and that of Redis as its arguments, and speaks as the floor does: a client's
+// first message, {"op":"subscribe","channel":"bench"}, is answered, and from then
+// on each message of the channel is a text frame. Unlike the floor it knows any
+// channel.
+type Peer struct{ Name, Program string }
 
 func (o *Options) check() error {
 	if o.Repeats < 1 {
@@ -63,8 +72,16 @@ func (o *Options) check() error {
 	return nil
 }
 
-// samples by scenario, and the subject's place: 0 floor, 1 server.
-type samples map[string]*[2][]sample
+// samples by scenario, and the subject's place: floor first, server last.
+type samples map[string][][]sample
+
+// of returns the runs of one subject in a scenario, none if it has none.
+func (s samples) of(scenario string, subject int) []sample {
+	if s[scenario] == nil {
+		return nil
+	}
+	return s[scenario][subject]
+}
 
 // Run measures and writes the table to out. It moves this process to the load's
 // CPU.
@@ -75,7 +92,11 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	if err := process.Pin(o.LoadCPU); err != nil {
 		return err
 	}
-	subjects := [2]subject{floorSubject(o.Floor, o.ServerCPU), serverSubject(o)}
+	subjects := []subject{floorSubject(o.Floor, o.ServerCPU)}
+	for _, peer := range o.Peers {
+		subjects = append(subjects, peerSubject(peer, o.ServerCPU))
+	}
+	subjects = append(subjects, serverSubject(o))
 	all := samples{}
 	for repeat := range o.Repeats {
 		for _, sc := range scenarios {
@@ -83,11 +104,11 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 				continue
 			}
 			if all[sc.name] == nil {
-				all[sc.name] = new([2][]sample)
+				all[sc.name] = make([][]sample, len(subjects))
 			}
 			for turn := range subjects {
-				which := (turn + repeat) % 2
-				if which == 0 && !sc.floor {
+				which := (turn + repeat) % len(subjects)
+				if subjects[which].kind < sc.least {
 					continue
 				}
 				s, err := runOne(ctx, subjects[which], sc, o)

@@ -74,29 +74,33 @@ func TestTable(t *testing.T) {
 		return runs
 	}
 	all := samples{
-		Low:   {us(10, 20), us(10.5, 21)},
-		Burst: {us(2, 2), us(0.2, 0.2)},
-		Many:  {nil, us(20, 70)},
-		Idle:  {{{bytes: 8, cpu: 10000}, {bytes: 8, cpu: 10000}}, {{bytes: 200, cpu: 12000}, {bytes: 220, cpu: 12000, others: 0.5}}},
+		Low:    {us(10, 20), us(12, 12), us(10.5, 21)},
+		Burst:  {us(2, 2), us(1, 1), us(0.2, 0.2)},
+		Many:   {us(20, 35), us(20, 40), us(20, 70)},
+		Growth: {{{cpuGrowth: 1}}, {{cpuGrowth: 2}}, {{cpuGrowth: 1.2, firstHalf: 200, secondHalf: 210}}},
+		Idle:   {{{bytes: 8, cpu: 10000}, {bytes: 8, cpu: 10000}}, nil, {{bytes: 200, cpu: 12000}, {bytes: 220, cpu: 12000, others: 0.5}}},
 	}
-	all[Burst][1][0].flaws = []string{"1 of 2 delivered"}
+	all[Burst][2][0].flaws = []string{"1 of 2 delivered"}
 	var out bytes.Buffer
-	writeTable(&out, Options{Name: "optimized", Repeats: 2}, all)
+	writeTable(&out, Options{Name: "optimized", Repeats: 2, Peers: []Peer{{Name: "other"}}}, all)
 	rows := map[string][]string{}
 	for line := range strings.Lines(out.String()) {
-		if cells := strings.Split(line, "│"); len(cells) == 11 {
+		if cells := strings.Split(line, "│"); len(cells) == 13 {
 			for i := range cells {
 				cells[i] = strings.TrimSpace(cells[i])
 			}
-			rows[cells[1]] = cells[2:10]
+			rows[cells[1]] = cells[2:12]
 		}
 	}
 	for title, want := range map[string]string{
-		"idle connection, one channel": "B|8.00|210 (200 to 220)|-|400 B|yes||1 of 4",
-		"connect + subscribe":          "us|10.0|12.0|1.20|1.40|yes||1 of 4",
-		"delivery, low rate":           "us|15.0 (10.0 to 20.0)|15.8 (10.5 to 21.0)|1.05|1.08|yes||",
-		"delivery, burst":              "us|2.00|0.200|0.100|0.050|-|1 of 4|",
-		"message, a channel each":      "us|15.0 (10.0 to 20.0)|45.0 (20.0 to 70.0)|2.75 (2.00 to 3.50)|3.00|yes||",
+		"idle connection, one channel":        "B|8.00|-|-|210 (200 to 220)|-|400 B|yes||1 of 4",
+		"connect + subscribe":                 "us|10.0|-|-|12.0|1.20|1.40|yes||1 of 4",
+		"delivery, low rate":                  "us|15.0 (10.0 to 20.0)|12.0|0.900 (0.600 to 1.20)|15.8 (10.5 to 21.0)|1.05|1.08|yes||",
+		"delivery, burst":                     "us|2.00|1.00|0.500|0.200|0.100|0.050|-|1 of 6|",
+		"message, a channel each (*)":         "us|15.0 (10.0 to 20.0)|30.0 (20.0 to 40.0)|2.00|45.0 (20.0 to 70.0)|2.75 (2.00 to 3.50)|3.00|yes||",
+		"the same, against a woken floor (*)": "us|27.5 (20.0 to 35.0)|30.0 (20.0 to 40.0)|1.07 (1.00 to 1.14)|45.0 (20.0 to 70.0)|1.50 (1.00 to 2.00)||||",
+		"idle connection, 9.5 k to 18 k":      "B|0.000|0.000|-|210|-|400 B|yes||",
+		"delivery, 18 k against 1 k":          "|1.00|2.00|2.00|1.20|1.20|1.10|no||",
 	} {
 		if got := strings.Join(rows[title], "|"); got != want {
 			t.Errorf("%s: %s\nwant %s", title, got, want)
@@ -105,7 +109,7 @@ func TestTable(t *testing.T) {
 	if strings.Contains(out.String(), "a channel each  ") && rows["idle connection, a channel each"] != nil {
 		t.Error("a scenario that was not run has a row")
 	}
-	if !strings.Contains(out.String(), "flawed: burst: 1 of 2 delivered") {
+	if !strings.Contains(out.String(), "flawed: burst, optimized: 1 of 2 delivered") {
 		t.Errorf("the flaw is not told:\n%s", out.String())
 	}
 }

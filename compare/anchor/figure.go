@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
 )
 
 // Names of the scenarios, in the order they run in.
@@ -15,27 +14,32 @@ const (
 	IdleEach = "idle-each" // memory, a channel each
 	Low      = "low"       // deliveries at a low rate
 	Burst    = "burst"
-	Many     = "many" // a channel each, messages to random ones
+	Many     = "many"   // a channel each, messages to random ones
+	Growth   = "growth" // the same at few and at many connections
+	Apart    = "apart"  // messages to one connection, among few and among many others
+	Garbage  = "gc"     // what the garbage collector takes
 )
 
 // Scenarios lists all of them.
-var Scenarios = []string{Idle, IdleEach, Low, Burst, Many}
+var Scenarios = []string{Idle, IdleEach, Low, Burst, Many, Growth, Apart, Garbage}
 
 // scenario is one way to load a subject.
 type scenario struct {
 	name string
-	// floor says whether the floor can do it; otherwise it is measured for the
-	// server alone.
-	floor bool
+	// least is what a subject must be able to do to take part.
+	least kind
 	run   func(ctx context.Context, b *bench, s Sizes) (sample, error)
 }
 
 var scenarios = []scenario{
-	{Idle, true, func(ctx context.Context, b *bench, s Sizes) (sample, error) { return idle(ctx, b, s, "bench") }},
-	{IdleEach, false, func(ctx context.Context, b *bench, s Sizes) (sample, error) { return idle(ctx, b, s, "bench-%d") }},
-	{Low, true, low},
-	{Burst, true, burst},
-	{Many, false, many},
+	{Idle, oneChannel, func(ctx context.Context, b *bench, s Sizes) (sample, error) { return idle(ctx, b, s, "bench") }},
+	{IdleEach, anyChannel, func(ctx context.Context, b *bench, s Sizes) (sample, error) { return idle(ctx, b, s, "bench-%d") }},
+	{Low, oneChannel, low},
+	{Burst, oneChannel, burst},
+	{Many, oneChannel, many},
+	{Growth, oneChannel, growth},
+	{Apart, anyChannel, apart},
+	{Garbage, withMetrics, garbage},
 }
 
 // Sizes of the scenarios.
@@ -53,6 +57,12 @@ type Sizes struct {
 	ManyConnections int
 	ManyRate        float64
 	ManyTime        time.Duration
+	// GrowthDeliveries is about how many deliveries a second there are at either
+	// size, GrowthTime how long.
+	GrowthDeliveries float64
+	GrowthTime       time.Duration
+	// GarbageTime is how long the collector is watched, idle and under load.
+	GarbageTime time.Duration
 	// Payload is the size of a message in bytes.
 	Payload int
 	// Settle is how long memory is given to settle before it is read.
@@ -65,6 +75,7 @@ var FullSizes = Sizes{
 	LowConnections: 10000, LowRate: 3, LowTime: 5 * time.Second,
 	BurstConnections: 1000, BurstMessages: 2000,
 	ManyConnections: 10000, ManyRate: 2000, ManyTime: 5 * time.Second,
+	GrowthDeliveries: 36000, GrowthTime: 4 * time.Second, GarbageTime: 10 * time.Second,
 	Payload: 128, Settle: 2 * time.Second,
 }
 
@@ -72,6 +83,12 @@ var FullSizes = Sizes{
 type sample struct {
 	bytes float64 // of memory for a connection, 0 not measured
 	cpu   float64 // ns for a connection, delivery or message, 0 not measured
+	// cpuGrowth is cpu among many connections, in proportion to that among few; 1
+	// is flat.
+	cpuGrowth float64
+	// firstHalf and secondHalf are bytes of a connection on the way to many.
+	firstHalf, secondHalf float64
+	gc                    collector
 	// others is how many CPUs other programs used meanwhile.
 	others float64
 	flaws  []string
@@ -137,103 +154,4 @@ func idle(ctx context.Context, b *bench, s Sizes, channel string) (sample, error
 		out.flaw("%d of %d connections left", a.Subscribed, s.IdleTo)
 	}
 	return out, nil
-}
-
-// flood is a load of messages between two readings of the server's CPU.
-type flood struct {
-	connections int
-	channel     string
-	channels    int
-	plan        publish.Plan
-	receivers   int // connections that each message goes to
-}
-
-func (f flood) run(ctx context.Context, b *bench) (perDelivery sample, err error) {
-	if err := b.connect(ctx, f.connections, 0, f.channel); err != nil {
-		return sample{}, err
-	}
-	if _, err := b.load.Do(ctx, load.Command{Cmd: load.Mark, Next: 1}); err != nil {
-		return sample{}, err
-	}
-	p, err := publish.New(ctx, publish.Options{URL: b.redis.URL(), Channel: f.channel, Channels: f.channels})
-	if err != nil {
-		return sample{}, err
-	}
-	defer func() { _ = p.Close() }() // everything has been answered, or the error is known
-	settle := func() (load.Answer, error) {
-		return b.load.Do(ctx, load.Command{Cmd: load.Settle, LastEach: p.Sent(), TimeoutMS: 30000})
-	}
-	warm := publish.Plan{Count: max(2, f.channels/10), Size: f.plan.Size}
-	if f.channels > 1 {
-		warm.Rate = f.plan.Rate
-	}
-	if _, err := p.Publish(ctx, warm); err != nil {
-		return sample{}, err
-	}
-	if _, err := settle(); err != nil {
-		return sample{}, err
-	}
-	if err := b.idleFor(ctx, 300*time.Millisecond); err != nil {
-		return sample{}, err
-	}
-	if _, err := b.load.Do(ctx, load.Command{Cmd: load.Report}); err != nil {
-		return sample{}, err
-	}
-	before, err := b.server.CPU()
-	if err != nil {
-		return sample{}, err
-	}
-	sent, err := p.Publish(ctx, f.plan)
-	if err != nil {
-		return sample{}, err
-	}
-	if _, err := settle(); err != nil {
-		return sample{}, err
-	}
-	after, err := b.server.CPU()
-	if err != nil {
-		return sample{}, err
-	}
-	a, err := b.load.Do(ctx, load.Command{Cmd: load.Report})
-	if err != nil {
-		return sample{}, err
-	}
-	if ctx.Err() != nil {
-		return sample{}, ctx.Err()
-	}
-	var out sample
-	expected := int64(sent.Sent) * int64(f.receivers)
-	if a.Interval.Delivered == 0 {
-		return sample{}, fmt.Errorf("anchor: %s: none of %d messages arrived", b.name, expected)
-	}
-	out.cpu = float64(after-before) / float64(a.Interval.Delivered)
-	if a.Interval.Delivered != expected || !a.Interval.Clean() {
-		out.flaw("%d of %d delivered, %d lost, %d duplicated, %d reordered",
-			a.Interval.Delivered, expected, a.Interval.Lost, a.Interval.Duplicated, a.Interval.Reordered)
-	}
-	if a.ClosedTotal() > 0 {
-		out.flaw("connections ended: %v", a.Closed)
-	}
-	return out, nil
-}
-
-func low(ctx context.Context, b *bench, s Sizes) (sample, error) {
-	return flood{
-		connections: s.LowConnections, channel: "bench", channels: 1, receivers: s.LowConnections,
-		plan: publish.Plan{Rate: s.LowRate, Duration: s.LowTime, Size: s.Payload},
-	}.run(ctx, b)
-}
-
-func burst(ctx context.Context, b *bench, s Sizes) (sample, error) {
-	return flood{
-		connections: s.BurstConnections, channel: "bench", channels: 1, receivers: s.BurstConnections,
-		plan: publish.Plan{Count: s.BurstMessages, Size: s.Payload},
-	}.run(ctx, b)
-}
-
-func many(ctx context.Context, b *bench, s Sizes) (sample, error) {
-	return flood{
-		connections: s.ManyConnections, channel: "bench-%d", channels: s.ManyConnections, receivers: 1,
-		plan: publish.Plan{Rate: s.ManyRate, Duration: s.ManyTime, Size: s.Payload, Order: publish.Random},
-	}.run(ctx, b)
 }

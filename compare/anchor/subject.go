@@ -14,9 +14,19 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
+// kind is what a subject can do, each more than the one before.
+type kind int
+
+const (
+	oneChannel  kind = iota // the floor
+	anyChannel              // a peer
+	withMetrics             // a server
+)
+
 // subject is a program that is measured.
 type subject struct {
 	name     string
+	kind     kind
 	protocol string
 	// spec of the process that listens on port and takes messages from redis.
 	spec func(port, internal int, redis *process.Redis) process.Spec
@@ -27,10 +37,10 @@ type subject struct {
 // floorSubject is the floor program.
 func floorSubject(program string, cpu int) subject {
 	return subject{
-		name: "floor", protocol: load.Floor,
+		name: "floor", kind: oneChannel, protocol: load.Floor,
 		spec: func(port, _ int, redis *process.Redis) process.Spec {
 			return process.Spec{
-				Name: "floor", Path: program, CPUs: []int{cpu},
+				Name: "floor", Path: program, CPUs: []int{cpu}, Env: []string{"GOMAXPROCS=1"},
 				Args: []string{strconv.Itoa(port), strconv.Itoa(redis.Port)},
 			}
 		},
@@ -44,10 +54,17 @@ func floorSubject(program string, cpu int) subject {
 	}
 }
 
+// peerSubject is a program that is started and spoken to like the floor.
+func peerSubject(peer Peer, cpu int) subject {
+	s := floorSubject(peer.Program, cpu)
+	s.name, s.kind = peer.Name, anyChannel
+	return s
+}
+
 // serverSubject is a Tandem server, or another that takes its settings.
 func serverSubject(o Options) subject {
 	return subject{
-		name: o.Name, protocol: load.Centrifuge,
+		name: o.Name, kind: withMetrics, protocol: load.Centrifuge,
 		spec: func(port, internal int, redis *process.Redis) process.Spec {
 			env := []string{
 				"GOMAXPROCS=1",
@@ -80,10 +97,11 @@ func serverSubject(o Options) subject {
 // bench is a subject running with a Redis and a load process of its own.
 type bench struct {
 	subject
-	redis  *process.Redis
-	server *process.Process
-	load   *load.Process
-	target string
+	redis    *process.Redis
+	server   *process.Process
+	load     *load.Process
+	target   string
+	internal string // where its metrics are
 }
 
 const readyTime = 15 * time.Second
@@ -111,6 +129,7 @@ func set(ctx context.Context, s subject, loadCPU int) (_ *bench, err error) {
 		return nil, err
 	}
 	b.target = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	b.internal = net.JoinHostPort("127.0.0.1", strconv.Itoa(internal))
 	for began := time.Now(); ; {
 		if err = s.ready(ctx, port, internal); err == nil {
 			break

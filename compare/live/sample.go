@@ -11,6 +11,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/tandem-ws/tandem/compare/load"
+	"github.com/tandem-ws/tandem/compare/process"
 )
 
 const (
@@ -127,10 +128,10 @@ func (s *sampler) take(ctx context.Context) Figures {
 	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
 	defer cancel()
 	var f Figures
-	var runtime runtimeFigures
+	var runtime process.Runtime
 	var scraped error
 	var asking sync.WaitGroup
-	asking.Go(func() { runtime, scraped = scrape(ctx, s.client, s.arm.internal) })
+	asking.Go(func() { runtime, scraped = process.ReadRuntime(ctx, s.client, s.arm.internal) })
 	report, err := s.arm.load.Do(ctx, load.Command{Cmd: load.Report})
 	cpu, cpuErr := s.arm.server.CPU()
 	at := time.Now()
@@ -150,13 +151,13 @@ func (s *sampler) take(ctx context.Context) Figures {
 	if n := report.Connected; n >= fewConnections && memory.PSS > s.arm.idle {
 		f.PerConnection = told(float64(memory.PSS-s.arm.idle) / float64(n))
 	}
-	f.Goroutines, f.Heap, f.Stacks = told(runtime.goroutines), told(runtime.heap), told(runtime.stacks)
-	f.GCPause = told(runtime.pause * 1e3)
+	f.Goroutines, f.Heap, f.Stacks = told(runtime.Goroutines), told(runtime.Heap), told(runtime.Stacks)
+	f.GCPause = told(runtime.GCPause * 1e3)
 	total := report.Total
 	f.Lost, f.Disordered = total.Lost, total.Reordered+total.Duplicated+total.Misrouted+total.Early
 	f.Refused, f.Ended = report.FailedTotal(), report.ClosedTotal()-report.Closed["local"]
 	f.LoadBusy = report.Busy
-	s.rates(&f, reading{cpu: cpu, at: at, gc: runtime.gcCPU, delivered: total.Delivered, received: total.Bytes, reported: report.Time})
+	s.rates(&f, reading{cpu: cpu, at: at, gc: runtime.GCCPU, delivered: total.Delivered, received: total.Bytes, reported: report.Time})
 	if err := s.latency(&f, report.Interval.Latency); err != nil {
 		f.Fault = err.Error()
 	}

@@ -85,7 +85,7 @@ func (g *group) appendJoin(dst []byte, channel uint32, scratch *[]byte) []byte {
 		*scratch = g.appendSubscribe(s, channel)
 		return appendFrame(dst, opText, *scratch)
 	case protoFloor:
-		return appendFrame(dst, opText, []byte(`{"op":"subscribe"}`))
+		return appendFrame(dst, opText, append(g.appendChannel(append((*scratch)[:0], `{"op":"subscribe","channel":"`...), channel), `"}`...))
 	}
 	return dst
 }

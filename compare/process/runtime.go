@@ -1,4 +1,4 @@
-package live
+package process
 
 import (
 	"context"
@@ -13,25 +13,25 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// errMetrics says that a server gave no metrics.
-var errMetrics = errors.New("live: no metrics")
+// ErrMetrics says that a server gave no metrics.
+var ErrMetrics = errors.New("process: no metrics")
 
-// runtimeFigures are what a server tells of its Go runtime. A figure that the
-// server does not tell is NaN.
-type runtimeFigures struct {
-	goroutines float64
-	heap       float64 // bytes in use
-	stacks     float64 // bytes in use
-	gcCPU      float64 // seconds since the start
-	pause      float64 // seconds, the longest of the recent ones
+// Runtime is what a server tells of its Go runtime. A figure that the server does
+// not tell is NaN.
+type Runtime struct {
+	Goroutines float64
+	Heap       float64 // bytes in use
+	Stacks     float64 // bytes in use
+	GCCPU      float64 // seconds since the start, as of the last collection
+	GCPause    float64 // seconds, the longest of the recent ones
 }
 
 const maxMetrics = 4 << 20
 
-// scrape asks the server on address internal for its metrics.
-func scrape(ctx context.Context, client *http.Client, internal string) (runtimeFigures, error) {
-	fail := func(err error) (runtimeFigures, error) {
-		return runtimeFigures{}, fmt.Errorf("%w: %w", errMetrics, err)
+// ReadRuntime asks the server on address internal for its metrics.
+func ReadRuntime(ctx context.Context, client *http.Client, internal string) (Runtime, error) {
+	fail := func(err error) (Runtime, error) {
+		return Runtime{}, fmt.Errorf("%w: %w", ErrMetrics, err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+internal+"/metrics", nil)
 	if err != nil {
@@ -50,12 +50,12 @@ func scrape(ctx context.Context, client *http.Client, internal string) (runtimeF
 	if err != nil {
 		return fail(err)
 	}
-	return runtimeFigures{
-		goroutines: value(families, "go_goroutines"),
-		heap:       value(families, "go_memstats_heap_inuse_bytes"),
-		stacks:     value(families, "go_memstats_stack_inuse_bytes"),
-		gcCPU:      value(families, "go_cpu_classes_gc_total_cpu_seconds_total"),
-		pause:      longest(families["go_gc_duration_seconds"]),
+	return Runtime{
+		Goroutines: value(families, "go_goroutines"),
+		Heap:       value(families, "go_memstats_heap_inuse_bytes"),
+		Stacks:     value(families, "go_memstats_stack_inuse_bytes"),
+		GCCPU:      value(families, "go_cpu_classes_gc_total_cpu_seconds_total"),
+		GCPause:    longest(families["go_gc_duration_seconds"]),
 	}, nil
 }
 
