@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -31,6 +34,9 @@ type Door struct {
 	echo    bool
 	max     int64
 	rate    *rate.Limiter // nil: no limit
+	// addresses is nil where no limit holds for one address.
+	addresses *addresses
+	crowded   atomic.Bool // the memory limit is near
 }
 
 // DoorOptions say whom a Door lets in.
@@ -44,6 +50,14 @@ type DoorOptions struct {
 	MaxConnections int
 	// ConnectRate is how many handshakes a second it takes; 0: any.
 	ConnectRate int
+	// ConnectionsPerAddress is how many connections one address may have,
+	// ConnectRatePerAddress how many handshakes a second; 0: any.
+	ConnectionsPerAddress, ConnectRatePerAddress int
+	// TrustedProxies are the addresses of proxies whose word for whom they speak
+	// is taken; it stands in ForwardedHeader, HeaderXForwardedFor (the default) or
+	// HeaderForwarded.
+	TrustedProxies  []netip.Prefix
+	ForwardedHeader string
 }
 
 // ErrOriginPattern says that an AllowedOrigins pattern cannot be matched.
@@ -63,6 +77,7 @@ func NewDoor(o DoorOptions, rules session.Rules, stats *Stats) (*Door, error) {
 		// A burst of one second's worth, so that the limit is one of rate.
 		d.rate = rate.NewLimiter(rate.Limit(o.ConnectRate), o.ConnectRate)
 	}
+	d.addresses = newAddresses(&o)
 	return d, nil
 }
 
@@ -169,12 +184,54 @@ func (d *Door) Admit(host, origin string) *Refusal {
 	switch {
 	case origin != "" && !d.allowed(host, origin):
 		return RefusedOrigin
+	case d.crowded.Load():
+		return RefusedMemory
 	case d.max > 0 && d.stats.TotalConnections() >= d.max:
 		return RefusedFull
 	case d.rate != nil && !d.rate.Allow():
 		return RefusedRate
 	}
 	return nil
+}
+
+// PerAddress tells whether a limit holds for one address: whether there is
+// anything to Enter.
+func (d *Door) PerAddress() bool { return d.addresses != nil }
+
+// ForwardedHeader is the canonical name of the header that Enter wants the values
+// of; empty: none.
+func (d *Door) ForwardedHeader() string {
+	if d.addresses == nil || len(d.addresses.proxies) == 0 {
+		return ""
+	}
+	return d.addresses.header
+}
+
+// Enter is called before Admit with the address that a handshake comes from and the
+// values of its ForwardedHeader. Unless it refuses, the connection counts as one of
+// the address that it returns until that is given to Leave.
+func (d *Door) Enter(peer netip.Addr, forwarded []string) (Address, *Refusal) {
+	if d.addresses == nil {
+		return Address{}, nil
+	}
+	return d.addresses.enter(addressOf(d.addresses.client(peer, forwarded)), time.Now().UnixNano())
+}
+
+// EnterRequest is Enter for a request of net/http.
+func (d *Door) EnterRequest(r *http.Request) (Address, *Refusal) {
+	if d.addresses == nil {
+		return Address{}, nil
+	}
+	// net/http writes what can be parsed.
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return d.Enter(peer.Addr(), r.Header[d.ForwardedHeader()])
+}
+
+// Leave ends what Enter began.
+func (d *Door) Leave(a Address) {
+	if a.kind != nobody {
+		d.addresses.leave(a)
+	}
 }
 
 // SameHost tells whether the door lets in every origin on the request's own host,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"reflect"
@@ -48,12 +49,21 @@ type config struct {
 	Echo           bool     `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
 	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"permessage-deflate; this version does not offer it, and refuses true"`
 
-	MaxMessageSize   int           `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
-	MaxChannels      int           `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
-	MaxChannelLength int           `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
-	MaxQueuedBytes   int           `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
-	MaxConnections   int           `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node takes; 0: as many as it has descriptors for"`
-	ConnectRate      int           `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node takes; 0: any number"`
+	MaxMessageSize   int `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
+	MaxChannels      int `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
+	MaxChannelLength int `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
+	MaxQueuedBytes   int `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
+	MaxConnections   int `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node takes; 0: as many as it has descriptors for"`
+	ConnectRate      int `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node takes; 0: any number"`
+	// Go's runtime reads it by itself.
+	MemoryLimit string `env:"GOMEMLIMIT" shown:"none" desc:"memory that the process should not exceed, such as 512MiB; when nine tenths of it are in use, new connections are refused until there is room"`
+
+	// Of one address.
+	MaxConnectionsPerAddress int      `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"100000000" desc:"connections that one address may have on the node, an IPv6 address with all others of its /64; 0: any number"`
+	ConnectRatePerAddress    int      `env:"CONNECT_RATE_PER_ADDRESS" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that one address may make on the node; 0: any number"`
+	TrustedProxies           []string `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of proxies in front, separated by commas, such as 10.0.0.0/8; the limits of an address are those of the client that they name"`
+	ForwardedHeader          string   `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`
+
 	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"time for a complete request, for the connect command after it, and for a message from its first byte to its last"`
 	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"how long a subscription waits for Redis"`
 	PingInterval     time.Duration `env:"PING_INTERVAL" envDefault:"25s" min:"1s" max:"1h" zero:"1" desc:"time between two pings; 0 sends none"`
@@ -132,6 +142,9 @@ func (c *config) contradictions(goos string) (bad []string) {
 			bad = append(bad, fmt.Sprintf("ALLOWED_ORIGINS: %q is no pattern: write origins such as https://*.example.com", origin))
 		}
 	}
+	if _, err := c.trustedProxies(); err != nil {
+		bad = append(bad, fmt.Sprintf("TRUSTED_PROXIES: %v: write addresses and networks such as 10.0.0.0/8,192.0.2.1", err))
+	}
 	if c.RedisURL != "" {
 		if err := validRedisURL(c.RedisURL); err != nil {
 			bad = append(bad, fmt.Sprintf("REDIS_URL: %v: write redis://user:password@host:6379/0", err))
@@ -140,6 +153,22 @@ func (c *config) contradictions(goos string) (bad []string) {
 		}
 	}
 	return bad
+}
+
+// trustedProxies are the networks of TRUSTED_PROXIES.
+func (c *config) trustedProxies() (networks []netip.Prefix, err error) {
+	for _, text := range c.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a network", text)
+			}
+			network = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen())
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 func validAddr(addr string) error {

@@ -55,6 +55,8 @@ var badConfigurations = []struct {
 }{
 	{[]string{"MODE=fast"}, []string{`MODE="fast"`, "optimized or idiomatic"}},
 	{[]string{"MODE=Optimized"}, []string{`MODE="Optimized"`, "optimized or idiomatic"}},
+	{[]string{"TRUSTED_PROXIES=10.0.0.0/8,proxy.example"}, []string{"TRUSTED_PROXIES", `"proxy.example"`, "10.0.0.0/8"}},
+	{[]string{"FORWARDED_HEADER=X-Real-IP"}, []string{`FORWARDED_HEADER="X-Real-IP"`, "X-Forwarded-For or Forwarded"}},
 	{[]string{"ADDR=8080"}, []string{`ADDR="8080"`, "host:port"}},
 	{[]string{"ADDR=:99999"}, []string{`ADDR=":99999"`, `"99999" is no port`}},
 	{[]string{"INTERNAL_ADDR=localhost"}, []string{"INTERNAL_ADDR", "host:port"}},

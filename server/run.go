@@ -36,6 +36,7 @@ type node struct {
 	log      *slog.Logger
 	bus      *redisbus.Bus
 	engine   modes.Engine
+	door     *modes.Door
 	stats    *modes.Stats
 	rules    session.Rules
 	draining atomic.Bool
@@ -56,6 +57,10 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 		return fmt.Errorf("tandem: INTERNAL_ADDR=%s: %w", c.InternalAddr, err)
 	}
 	defer func() { _ = internal.Close() }()
+	if public(internal.Addr()) {
+		n.log.Warn("the internal listener may be reached from outside: see that a firewall keeps strangers away, or set INTERNAL_ADDR=127.0.0.1:9000",
+			"INTERNAL_ADDR", c.InternalAddr)
+	}
 
 	redisURL, client := c.RedisURL, "redis-cli"
 	if redisURL == "" {
@@ -85,6 +90,13 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 		n.announceEmbedded()
 	}
 	return n.serve(ctx, internal, stop)
+}
+
+// public tells whether others than this host and its private networks may reach a
+// listener.
+func public(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback() && !tcp.IP.IsPrivate() && !tcp.IP.IsLinkLocalUnicast()
 }
 
 // reserveDescriptors raises the limit of open files and sees that the
@@ -127,9 +139,13 @@ func (n *node) open() error {
 		Version: "tandem " + version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
 		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
 	}
+	// loadConfig has looked at them.
+	proxies, _ := c.trustedProxies()
 	door, err := modes.NewDoor(modes.DoorOptions{
 		AllowedOrigins: c.AllowedOrigins, Echo: c.Echo,
 		MaxConnections: c.MaxConnections, ConnectRate: c.ConnectRate,
+		ConnectionsPerAddress: c.MaxConnectionsPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress,
+		TrustedProxies: proxies, ForwardedHeader: c.ForwardedHeader,
 	}, n.rules, n.stats)
 	if err != nil {
 		return fmt.Errorf("%w: ALLOWED_ORIGINS: %w", errConfig, err)
@@ -140,6 +156,7 @@ func (n *node) open() error {
 	if err != nil {
 		return err
 	}
+	n.door = door
 	n.engine, err = newEngine(c, modes.Config{
 		Addr: c.Addr, Handler: handler, Bus: n.bus, Door: door, Rules: n.rules,
 		Limits: modes.Limits{
@@ -187,13 +204,16 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	inside := make(chan error, 1)
 	var running sync.WaitGroup
 	running.Go(func() { inside <- server.Serve(internal) })
+	running.Go(func() { n.door.WatchMemory(ctx) })
 	defer func() {
+		cancel()
 		stopInternal(server)
 		running.Wait()
 	}()
 
 	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version,
-		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections)
+		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections,
+		"memory_limit", n.config.MemoryLimit)
 	select {
 	case err := <-served:
 		if err == nil {

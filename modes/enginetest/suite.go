@@ -19,7 +19,7 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	)
 	t.Run("parallel", func(t *testing.T) {
 		run(t, build, true,
-			handshakeCases, refusalCases, httpCases,
+			handshakeCases, refusalCases, httpCases, addressCases,
 			frameCases, utf8Cases, closeCases,
 			sessionCases, subscribeCases, pingCases,
 			fanoutCases, rawCases, slowCases,

@@ -26,7 +26,8 @@ type connection struct {
 	ws       *websocket.Conn // set before read and write start
 	socket   *socket
 	id       session.ID
-	left     atomic.Int32 // goroutines that have ended
+	address  modes.Address // that it counts as one of
+	left     atomic.Int32  // goroutines that have ended
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session
@@ -174,7 +175,7 @@ func (c *connection) member(channels []string) {
 func (c *connection) stillborn() {
 	c.detach()
 	c.drop(modes.ReasonConnectionEnded)
-	c.engine.release(c.protocol)
+	c.engine.release(c.protocol, c.address)
 	c.engine.remove(c)
 	c.engine.running.Add(-2)
 }
@@ -214,7 +215,7 @@ func (c *connection) finish() {
 	// Nothing can be done about an error here.
 	_ = c.socket.Close()
 	e := c.engine
-	e.release(c.protocol)
+	e.release(c.protocol, c.address)
 	c.debug("connection closed", slog.String("reason", ending.reason))
 	e.remove(c)
 }

@@ -206,9 +206,20 @@ func (e *Engine) Deliver(channel string, data []byte) {
 // Lost implements modes.Receiver.
 func (e *Engine) Lost(channels []string) { e.gap.add(channels, e.hub.nextEpoch()) }
 
-// admit lets one handshake in and counts it as a connection of protocol p. The
-// caller owes release, unless the connection comes to life.
-func (e *Engine) admit(p wire.Protocol, r *http.Request) *modes.Refusal {
+// admit lets one handshake in and counts it as a connection of protocol p from the
+// address that it returns. The caller owes release, unless the connection comes to
+// life.
+func (e *Engine) admit(p wire.Protocol, r *http.Request) (modes.Address, *modes.Refusal) {
+	address, refusal := e.config.Door.EnterRequest(r)
+	if refusal == nil {
+		if refusal = e.count(p, r); refusal != nil {
+			e.config.Door.Leave(address)
+		}
+	}
+	return address, refusal
+}
+
+func (e *Engine) count(p wire.Protocol, r *http.Request) *modes.Refusal {
 	// The lock makes the connection limit exact: looking and counting are one.
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -223,7 +234,10 @@ func (e *Engine) admit(p wire.Protocol, r *http.Request) *modes.Refusal {
 }
 
 // release takes back what admit counted.
-func (e *Engine) release(p wire.Protocol) { e.stats.Connections[p].Add(-1) }
+func (e *Engine) release(p wire.Protocol, address modes.Address) {
+	e.stats.Connections[p].Add(-1)
+	e.config.Door.Leave(address)
+}
 
 // add makes c known, and has Serve wait for its two goroutines; false: the
 // engine has begun to drain.

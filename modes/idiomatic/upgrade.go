@@ -81,7 +81,8 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 			return refusal
 		}
 	}
-	if refusal := e.admit(p, r); refusal != nil {
+	address, refusal := e.admit(p, r)
+	if refusal != nil {
 		return refusal
 	}
 	if len(channels) > 0 {
@@ -89,21 +90,22 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 		err := subscribeAll(ctx, e.config.Bus, channels)
 		cancel()
 		if err != nil {
-			e.release(p)
+			e.release(p, address)
 			return modes.RefusedUnavailable
 		}
 	}
-	return e.upgrade(w, r, p, header, channels)
+	return e.upgrade(w, r, p, address, header, channels)
 }
 
 // upgrade answers 101 and starts the connection. It takes over what admit has
 // counted and the bus's references on channels.
-func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol,
+func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol, address modes.Address,
 	header http.Header, channels []string,
 ) *modes.Refusal {
 	c := newConnection(e, p, socketOf(r))
+	c.address = address
 	if !e.add(c) {
-		e.release(p)
+		e.release(p, address)
 		for _, channel := range channels {
 			e.config.Bus.Unsubscribe(channel)
 		}

@@ -18,7 +18,7 @@ func TestUpgradeAllocatesNothing(t *testing.T) {
 	h := newHandshaker(testEngine(t, modes.DoorOptions{}))
 	request := []byte(upgradeRequest)
 	if n := testing.AllocsPerRun(200, func() {
-		if err := h.run(request); err != nil {
+		if err := h.run(-1, request); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {

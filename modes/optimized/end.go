@@ -67,6 +67,7 @@ func (l *loop) leaveAll(r *record) {
 func (l *loop) detach(index uint32, r *record) {
 	l.wheel.disarm(index)
 	l.leaveAll(r)
+	l.leaveAddress(index)
 	if r.in != none {
 		l.discardInput(r)
 	}
@@ -79,6 +80,14 @@ func (l *loop) detach(index uint32, r *record) {
 			dropped += countFrames(buffer)
 		}
 		l.engine.Stats.Dropped.WithLabelValues(modes.ReasonConnectionEnded).Add(float64(dropped))
+	}
+}
+
+// leaveAddress ends what counts the connection as one of its address.
+func (l *loop) leaveAddress(index uint32) {
+	if len(l.addresses) > 0 {
+		l.engine.Door.Leave(l.addresses[index])
+		delete(l.addresses, index)
 	}
 }
 

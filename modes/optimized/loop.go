@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
@@ -43,7 +44,9 @@ type loop struct {
 	outboxes   table[outbox]
 	audiences  table[audience]
 	more       table[[]subscription]
-	hurt       []hurt // connections that end before the loop goes on
+	// addresses is what connections count as where limits hold for one address.
+	addresses map[uint32]modes.Address
+	hurt      []hurt // connections that end before the loop goes on
 
 	// reading
 	buffer     []byte
@@ -86,9 +89,10 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 	}
 	l := &loop{
 		engine: e, number: number, poller: poller, listener: listener,
-		stopped: make(chan struct{}),
-		buffer:  make([]byte, readBuffer),
-		now:     time.Now(),
+		stopped:   make(chan struct{}),
+		buffer:    make([]byte, readBuffer),
+		addresses: make(map[uint32]modes.Address),
+		now:       time.Now(),
 	}
 	l.inbox.wake = make(chan struct{}, 1)
 	l.wheel = newWheel(&l.slab, l.now)

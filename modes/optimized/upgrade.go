@@ -43,6 +43,12 @@ type handshaker struct {
 	query    []byte
 	host     []byte
 	origin   []byte
+
+	// Where limits hold for one address: the socket, what proxies say of the
+	// client, and whose connection it counts as.
+	fd        int32
+	forwarded []string
+	address   modes.Address
 }
 
 func newHandshaker(e *Engine) *handshaker {
@@ -65,6 +71,8 @@ func newHandshaker(e *Engine) *handshaker {
 		OnHeader: func(key, value []byte) error {
 			if string(key) == "Origin" {
 				h.origin = append(h.origin[:0], value...)
+			} else if name := e.Door.ForwardedHeader(); name != "" && string(key) == name {
+				h.forwarded = append(h.forwarded, string(value))
 			}
 			return nil
 		},
@@ -89,6 +97,12 @@ func (h *handshaker) admit() *modes.Refusal {
 	if h.engine.draining.Load() {
 		return modes.RefusedDraining
 	}
+	if h.engine.Door.PerAddress() {
+		var refusal *modes.Refusal
+		if h.address, refusal = h.engine.Door.Enter(peerAddress(h.fd), h.forwarded); refusal != nil {
+			return refusal
+		}
+	}
 	// Most origins are the host's own; those need no strings made of them.
 	_, originHost, _ := bytes.Cut(h.origin, []byte("://"))
 	if len(h.origin) == 0 || h.engine.Door.SameHost() && len(originHost) > 0 && bytes.EqualFold(originHost, h.host) {
@@ -111,7 +125,8 @@ var _ io.ReadWriter = (*handshaker)(nil)
 // h.query are set; errPlain says that the request is for net/http; a *Refusal
 // is why the client is not let in; with any other error h.response is the
 // answer.
-func (h *handshaker) run(request []byte) error {
+func (h *handshaker) run(fd int32, request []byte) error {
+	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
 	request, err := h.inspect(request)
 	if err != nil {
 		return err
@@ -240,7 +255,10 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 		return
 	}
 	h := l.handshaker
-	err := h.run(received[:size])
+	err := h.run(r.fd, received[:size])
+	if h.address != (modes.Address{}) {
+		l.addresses[index] = h.address
+	}
 	var refusal *modes.Refusal
 	switch {
 	case err == nil:
@@ -336,6 +354,7 @@ func (l *loop) respond(index uint32, r *record, response []byte) {
 // refuse answers a handshake with a refusal and closes the connection.
 func (l *loop) refuse(index uint32, r *record, refusal *modes.Refusal) {
 	l.engine.Door.Refuse(refusal)
+	l.leaveAddress(index)
 	l.respond(index, r, refusalResponse(refusal))
 	l.turnAway(index, r)
 }

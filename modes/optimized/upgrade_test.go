@@ -39,7 +39,7 @@ func BenchmarkUpgrade(b *testing.B) {
 	request := []byte(upgradeRequest)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := h.run(request); err != nil {
+		if err := h.run(-1, request); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandshaker(testEngine(t, modes.DoorOptions{}))
-			err := h.run([]byte(c.request))
+			err := h.run(-1, []byte(c.request))
 			if plain := errors.Is(err, errPlain); plain != c.plain {
 				t.Fatalf("error %v, want plain %v", err, c.plain)
 			}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+// try makes one handshake and returns the status, which is 101 where it is let in.
+func try(t *testing.T, url string, header http.Header) (*websocket.Conn, int, string) {
+	t.Helper()
+	conn, response, err := websocket.DefaultDialer.Dial(url, header)
+	if response == nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		var body [200]byte
+		n, _ := response.Body.Read(body[:])
+		return nil, response.StatusCode, strings.TrimSpace(string(body[:n]))
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn, response.StatusCode, ""
+}
+
+// TestMemoryLimit fills the memory of a server with what waits for one client
+// that reads nothing: strangers are turned away, those who are in stay, and when
+// the memory is free again the door is open.
+func TestMemoryLimit(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		p := startProcess(t, mode, "GOMEMLIMIT=64MiB", "API_KEY=k", "MAX_QUEUED_BYTES=500000000")
+		p.awaitReady(http.StatusOK, "ok")
+		healthy := connect(t, p.public)
+		healthy.subscribe("news")
+		stuck, _, _ := try(t, "ws://"+p.public+"/ws?channel=big", nil)
+
+		url := "ws://" + p.public + "/connection/websocket"
+		large := strings.Repeat("x", 8<<20)
+		status, why := 0, ""
+		for published := 0; status != http.StatusServiceUnavailable; published++ {
+			if published == 20 {
+				t.Fatalf("%d MB wait for a client, and a stranger is answered %d", published*8, status)
+			}
+			if _, answer := p.post("/api/publish", "k", fmt.Sprintf(`{"channel":"big","data":%q}`, large)); !strings.Contains(answer, "result") {
+				t.Fatalf("publish: %s", answer)
+			}
+			var conn *websocket.Conn
+			if conn, status, why = try(t, url, nil); conn != nil {
+				_ = conn.Close()
+			}
+		}
+		if why != "memory limit" {
+			t.Errorf("refused because of %q", why)
+		}
+		if _, metrics := p.get("/metrics"); !strings.Contains(metrics, `tandem_handshake_failures_total{reason="memory limit"} `) {
+			t.Error("the metrics do not say why strangers are turned away")
+		}
+		p.post("/api/publish", "k", `{"channel":"news","data":"still here"}`)
+		if _, data := healthy.publication(); data != `"still here"` {
+			t.Errorf("received %s", data)
+		}
+
+		_ = stuck.Close()
+		await(t, "the door to open again", func() bool {
+			_, status, _ := try(t, url, nil)
+			return status == http.StatusSwitchingProtocols
+		})
+	})
+}
+
+func TestAddressLimits(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string) {
+		p := startProcess(t, mode, "MAX_CONNECTIONS_PER_ADDRESS=1", "TRUSTED_PROXIES=10.0.0.1,127.0.0.0/8", "FORWARDED_HEADER=Forwarded")
+		url := "ws://" + p.public + "/connection/websocket"
+		for want, header := range []string{`for=192.0.2.1`, `for="[2001:db8::1]:99"`, `for=192.0.2.1, for=10.0.0.1`} {
+			_, status, why := try(t, url, http.Header{"Forwarded": {header}})
+			if expected := []int{101, 101, 429}[want]; status != expected {
+				t.Errorf("%s: answered %d %s, want %d", header, status, why, expected)
+			}
+		}
+	})
+}
+
+func TestPublicInternalListener(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:9000": false, "[::1]:9000": false, "10.1.2.3:9000": false, "192.168.1.1:1": false, "[fe80::1]:1": false,
+		"0.0.0.0:9000": true, "[::]:9000": true, "203.0.113.1:9000": true,
+	} {
+		a, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := public(a); got != want {
+			t.Errorf("%s: %v, want %v", address, got, want)
+		}
+	}
+	p := startProcess(t, "INTERNAL_ADDR=0.0.0.0:0")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	warned := false
+	for _, entry := range p.entries {
+		warned = warned || entry["level"] == "WARN" && strings.Contains(fmt.Sprint(entry["msg"]), "internal listener")
+	}
+	if !warned {
+		t.Error("nothing is said of an internal listener that anybody may reach")
+	}
+}
