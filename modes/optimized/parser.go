@@ -159,7 +159,7 @@ func (p *parser) head(data []byte) ([]byte, *wire.Disconnect) {
 		}
 		n := copy(p.header[p.headed:need], data)
 		if n == 0 {
-			return nil, nil
+			return nil, p.begun()
 		}
 		p.headed += n
 		data = data[n:]
@@ -170,40 +170,54 @@ func (p *parser) head(data []byte) ([]byte, *wire.Disconnect) {
 			}
 		}
 	}
-	length := int64(p.header[1] & 0x7f)
-	mask, minimal := p.header[2:6], true
-	switch length {
-	case 126:
-		length = int64(binary.BigEndian.Uint16(p.header[2:]))
-		minimal = length > 125
-		mask = p.header[4:8]
-	case 127:
-		long := binary.BigEndian.Uint64(p.header[2:])
-		// Section 5.2: the most significant bit must be 0.
-		if long>>63 != 0 {
-			return nil, &wire.DisconnectProtocol
-		}
-		length = int64(long)
-		minimal = length > math.MaxUint16
-		mask = p.header[10:14]
+	length, end := p.length()
+	if end != nil {
+		return nil, end
 	}
-	// Section 5.2: the minimal number of bytes must be used.
-	if !minimal {
-		return nil, &wire.DisconnectProtocol
-	}
+	copy(p.frame.Mask[:], p.header[p.headed-len(p.frame.Mask):])
 	p.headed, p.had, p.masked = 0, 0, 0
 	p.inFrame, p.left = true, length
-	copy(p.frame.Mask[:], mask)
-	if p.frame.OpCode.IsControl() {
-		return data, nil
-	}
-	if p.frame.OpCode != ws.OpContinuation {
-		p.op, p.compressed = p.frame.OpCode, p.frame.Rsv1()
-	}
-	if length > int64(p.limit-len(p.message)) {
-		return nil, &wire.DisconnectTooBig
+	if op := p.frame.OpCode; op == ws.OpText || op == ws.OpBinary {
+		p.op, p.compressed = op, p.frame.Rsv1()
 	}
 	return data, nil
+}
+
+// begun judges what has come of a header that is not complete, so that nobody
+// waits for the rest of a wrong one.
+func (p *parser) begun() *wire.Disconnect {
+	switch {
+	case p.headed == 1:
+		// A second byte that says nothing wrong; the real one will follow.
+		p.header[1] = 0x80
+		return p.legal()
+	case p.headed >= 2 && p.headed >= headerLength(p.header[1])-len(p.frame.Mask):
+		_, end := p.length()
+		return end
+	}
+	return nil
+}
+
+// length is the length of the frame's payload, from a header that has come as far
+// as that, and is judged by RFC 6455 section 5.2 and the message size limit.
+func (p *parser) length() (int64, *wire.Disconnect) {
+	length := int64(p.header[1] & 0x7f)
+	switch length {
+	case 126:
+		// The minimal number of bytes must be used.
+		if length = int64(binary.BigEndian.Uint16(p.header[2:])); length <= 125 {
+			return 0, &wire.DisconnectProtocol
+		}
+	case 127:
+		// The most significant bit must be 0: it would be the sign.
+		if length = int64(binary.BigEndian.Uint64(p.header[2:])); length <= math.MaxUint16 {
+			return 0, &wire.DisconnectProtocol
+		}
+	}
+	if !p.frame.OpCode.IsControl() && length > int64(p.limit-len(p.message)) {
+		return 0, &wire.DisconnectTooBig
+	}
+	return length, nil
 }
 
 // headerLength is the whole header's length, as its second byte says; a client
