@@ -5,4 +5,8 @@
 //
 // After each case the suite checks that nothing is left of the connections: no
 // channel reference, no counted connection or subscription, no queued byte.
+//
+// The tests of the package itself hold the engines against each other: the same
+// bytes, cut at the same places, must be answered alike. Fuzz targets find the bytes;
+// what they found stays as a named case.
 package enginetest

@@ -29,7 +29,8 @@ type setup struct {
 	rules  session.Rules
 	limits modes.Limits
 	door   modes.DoorOptions
-	bus    modes.Bus // nil: a fakeBus
+	bus    modes.Bus    // nil: a fakeBus
+	log    slog.Handler // nil: the test's log
 }
 
 // node is one running engine with all that it needs.
@@ -45,7 +46,7 @@ type node struct {
 
 // start runs an engine on a free port until the test ends, and then checks that
 // it stops and leaves nothing behind. change may be nil.
-func start(t *testing.T, build Build, change func(*setup)) *node {
+func start(t testing.TB, build Build, change func(*setup)) *node {
 	t.Helper()
 	s := setup{
 		rules: session.Rules{Version: version, MaxChannels: 128, MaxChannelLength: 255},
@@ -69,9 +70,12 @@ func start(t *testing.T, build Build, change func(*setup)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.log == nil {
+		s.log = slog.NewTextHandler(logWriter{t}, nil)
+	}
 	n.engine, err = build(modes.Config{
 		Addr: "127.0.0.1:0", Handler: plainHandler(), Bus: bus, Door: door, Rules: s.rules,
-		Limits: s.limits, Stats: n.stats, Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)),
+		Limits: s.limits, Stats: n.stats, Log: slog.New(s.log),
 	})
 	if err != nil {
 		t.Fatalf("build: %v", err)
@@ -174,7 +178,7 @@ func plainHandler() http.Handler {
 }
 
 // logWriter keeps the engine's log with the test that it belongs to.
-type logWriter struct{ t *testing.T }
+type logWriter struct{ t testing.TB }
 
 func (w logWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", p)

@@ -94,19 +94,22 @@ func testEchoClosed(t *testing.T, build Build) {
 	c.expectRefusal(http.StatusNotFound)
 }
 
+// malformedRequests are no HTTP, or none that may be answered with success.
+var malformedRequests = map[string]string{
+	"no HTTP":          "hello\r\n\r\n",
+	"TLS":              "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+	"no version":       "GET /echo\r\n\r\n",
+	"HTTP/2":           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	"header, no colon": "GET /echo HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
+	"NUL in a header":  "GET /echo HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
+	"space in a name":  "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade : websocket\r\n\r\n",
+	"folded header":    "GET /echo HTTP/1.1\r\n Host: a\r\n\r\n",
+	"empty lines only": strings.Repeat("\r\n", 100),
+}
+
 func testMalformedHTTP(t *testing.T, build Build) {
 	n := start(t, build, nil)
-	for name, bytes := range map[string]string{
-		"no HTTP":          "hello\r\n\r\n",
-		"TLS":              "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-		"no version":       "GET /echo\r\n\r\n",
-		"HTTP/2":           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-		"header, no colon": "GET /echo HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
-		"NUL in a header":  "GET /echo HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
-		"space in a name":  "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade : websocket\r\n\r\n",
-		"folded header":    "GET /echo HTTP/1.1\r\n Host: a\r\n\r\n",
-		"empty lines only": strings.Repeat("\r\n", 100),
-	} {
+	for name, bytes := range malformedRequests {
 		t.Run(name, func(t *testing.T) {
 			c := n.dial(t)
 			c.write([]byte(bytes))

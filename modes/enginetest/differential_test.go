@@ -1,0 +1,149 @@
+//go:build linux
+
+package enginetest
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/goleak"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/idiomatic"
+	"github.com/tandem-ws/tandem/modes/optimized"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pair is a node of each engine, set up alike.
+type pair struct {
+	names [2]string
+	nodes [2]*node
+}
+
+// fuzzMessageSize is the message limit of a pair: small, so that inputs cross it.
+const fuzzMessageSize = 1000
+
+// startPair runs both engines until the test ends. Their log goes nowhere: a fuzz
+// target may not log, and what is logged is no part of what they answer.
+func startPair(t testing.TB, change func(*setup)) *pair {
+	t.Helper()
+	p := &pair{names: [2]string{"idiomatic", "optimized"}}
+	for i, build := range []Build{
+		func(c modes.Config) (modes.Engine, error) { return idiomatic.New(c, idiomatic.Options{}) },
+		func(c modes.Config) (modes.Engine, error) { return optimized.New(c, optimized.Options{Loops: 1}) },
+	} {
+		p.nodes[i] = start(t, build, func(s *setup) {
+			s.log, s.limits.MaxMessageSize = slog.DiscardHandler, fuzzMessageSize
+			if change != nil {
+				change(s)
+			}
+		})
+	}
+	return p
+}
+
+// outcome is what one engine made of an input.
+type outcome struct {
+	frames []string // data frames and pongs, in order
+	end    string   // the close frame, or how else it ended
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("%d frames %.2000q, then %s", len(o.frames), o.frames, o.end)
+}
+
+// same fails the test unless both engines made the same of an input.
+func (p *pair) same(t *testing.T, input string, run func(*testing.T, *node) outcome) {
+	t.Helper()
+	var got [2]outcome
+	for i, n := range p.nodes {
+		got[i] = run(t, n)
+	}
+	if got[0].String() != got[1].String() {
+		t.Errorf("input %s\n%s: %v\n%s: %v", input, p.names[0], got[0], p.names[1], got[1])
+	}
+}
+
+// streams compares what the engines make of bytes that follow a handshake for
+// target. Each cuts them at the same places.
+func (p *pair) streams(t *testing.T, target string, stream []byte, seed uint64) {
+	t.Helper()
+	p.same(t, fmt.Sprintf("%q to %s, seed %d", stream, target, seed), func(t *testing.T, n *node) outcome {
+		c := n.open(t, target)
+		defer c.leave()
+		sent := c.sendCut(stream, seed)
+		defer sent()
+		return c.outcome()
+	})
+}
+
+// sendCut sends the bytes cut at places that seed decides, and then the end of
+// the stream, while the caller reads. What it returns waits until all is sent, or
+// the server takes no more.
+func (c *client) sendCut(b []byte, seed uint64) (wait func()) {
+	done := make(chan error, 1)
+	go func() {
+		for _, piece := range cut(b, seed) {
+			if err := c.tryWrite(piece); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- c.conn.CloseWrite()
+	}()
+	return func() {
+		c.t.Helper()
+		// The connection is being left: whoever still writes is released.
+		c.leave()
+		if err := <-done; err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.t.Errorf("the server neither reads nor ends: %v", err)
+		}
+	}
+}
+
+// cut divides b into pieces of about the same size, which the seed decides: from
+// a byte up, or b whole.
+func cut(b []byte, seed uint64) (pieces [][]byte) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	most := []int{len(b), 1, 2, 7, 100, 1500}[seed%6]
+	for len(b) > 0 {
+		n := len(b)
+		if most < n {
+			n = 1 + r.IntN(most)
+		}
+		pieces, b = append(pieces, b[:n]), b[n:]
+	}
+	return pieces
+}
+
+// outcome reads to the end of the connection.
+func (c *client) outcome() outcome {
+	c.t.Helper()
+	var o outcome
+	for {
+		f, err := c.tryFrame()
+		switch {
+		case ended(err):
+			if o.end == "" {
+				o.end = "end without close"
+			}
+			return o
+		case err != nil:
+			c.t.Errorf("after %v: %v", o, err)
+			return o
+		case o.end != "":
+			c.t.Errorf("after %v: frame op %#x %s", o, f.op, brief(f.body))
+			return o
+		case f.op == ws.OpClose:
+			o.end = fmt.Sprintf("close %d %q", closeCode(f), f.body)
+		default:
+			o.frames = append(o.frames, fmt.Sprintf("%x:%s", byte(f.op), f.body))
+		}
+	}
+}
