@@ -45,6 +45,7 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 	if o.Name == "" {
 		o.Name = *mode
 	}
+	o.Goals = *mode == "optimized"
 	o.Env = append([]string{"MODE=" + *mode}, o.Env...)
 	dir, err := os.MkdirTemp("", "compare-anchor-")
 	if err != nil {

@@ -29,6 +29,8 @@ type Options struct {
 	Floor, Server string
 	// Name is what the table calls the server.
 	Name string
+	// Goals says that the goals of the optimized mode are the server's.
+	Goals bool
 	// Peers are other programs to measure beside the server.
 	Peers []Peer
 	// Env are KEY=VALUE settings for the server, over GOMAXPROCS=1, ADDR,

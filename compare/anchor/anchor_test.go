@@ -82,7 +82,7 @@ func TestTable(t *testing.T) {
 	}
 	all[Burst][2][0].flaws = []string{"1 of 2 delivered"}
 	var out bytes.Buffer
-	writeTable(&out, Options{Name: "optimized", Repeats: 2, Peers: []Peer{{Name: "other"}}}, all)
+	writeTable(&out, Options{Name: "optimized", Repeats: 2, Goals: true, Peers: []Peer{{Name: "other"}}}, all)
 	rows := map[string][]string{}
 	for line := range strings.Lines(out.String()) {
 		if cells := strings.Split(line, "│"); len(cells) == 13 {

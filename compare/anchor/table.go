@@ -115,7 +115,10 @@ func writeTable(out io.Writer, o Options, all samples) {
 			figure, ratio = l.figures(all, subject)
 			row = append(row, figure, ratio)
 		}
-		goal, met := l.judge(figure, ratio)
+		goal, met := "", ""
+		if o.Goals {
+			goal, met = l.judge(figure, ratio)
+		}
 		flawed, disturbed, total := 0, 0, 0
 		for subject := range server + 1 {
 			for _, s := range all.of(l.scenario, subject) {
@@ -128,7 +131,7 @@ func writeTable(out io.Writer, o Options, all samples) {
 				}
 				flawed++
 				flaws = append(flaws, fmt.Sprintf("%s, %s: %s", l.scenario, o.name(subject), strings.Join(s.flaws, "; ")))
-				if subject == 0 || subject == server {
+				if met != "" && (subject == 0 || subject == server) {
 					met = "-" // what was not delivered was not paid for either
 				}
 			}
