@@ -17,11 +17,13 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// Paths of the WebSocket endpoints.
+// Paths of the endpoints that connections come to.
 const (
 	PathCentrifuge = "/connection/websocket"
 	PathRaw        = "/ws"
 	PathEcho       = "/echo"
+	PathSSE        = "/sse"
+	PathStream     = "/stream"
 )
 
 // Door decides which handshakes come in. Its methods may be called
@@ -103,6 +105,7 @@ var (
 	RefusedUnavailable = &Refusal{http.StatusServiceUnavailable, "redis not available"}
 	RefusedBusy        = &Refusal{http.StatusServiceUnavailable, "too busy"}
 	RefusedNoUpgrade   = &Refusal{http.StatusUpgradeRequired, "websocket upgrade required"}
+	RefusedMethod      = &Refusal{http.StatusMethodNotAllowed, "method not allowed"}
 	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
 	RefusedKey         = &Refusal{http.StatusBadRequest, "bad Sec-WebSocket-Key"}
 	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
@@ -124,8 +127,8 @@ func (d *Door) UpgradeRequired(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, refusal.Error(), refusal.Status)
 }
 
-// Endpoint returns the protocol spoken at a path. False: it is no WebSocket
-// endpoint.
+// Endpoint returns the protocol spoken at a path. False: no connections come to
+// it.
 func (d *Door) Endpoint(path string) (wire.Protocol, bool) {
 	switch path {
 	case PathCentrifuge:
@@ -134,6 +137,10 @@ func (d *Door) Endpoint(path string) (wire.Protocol, bool) {
 		return wire.Raw, true
 	case PathEcho:
 		return wire.Echo, d.echo
+	case PathSSE:
+		return wire.SSE, true
+	case PathStream:
+		return wire.Stream, true
 	}
 	return 0, false
 }
@@ -153,8 +160,8 @@ func Encoding(p wire.Protocol, rawQuery string) wire.Protocol {
 	return p
 }
 
-// Channels reads the channels of a raw connection from the request's query,
-// each once, in order.
+// Channels reads the channels of a connection that names them in the request's
+// query, each once, in order.
 func (d *Door) Channels(rawQuery string) ([]string, *Refusal) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil || len(query["channel"]) == 0 {

@@ -23,7 +23,8 @@ type Stats struct {
 	// MessagesIn and BytesIn count what clients sent, FramesOut and BytesOut
 	// the frames handed to the kernel or queued for it.
 	MessagesIn, BytesIn, FramesOut, BytesOut atomic.Uint64
-	// Gaps counts subscriptions ended because messages may have been missed.
+	// Gaps counts subscriptions whose clients were told that messages may have
+	// been missed.
 	Gaps atomic.Uint64
 	// Queued is how many bytes wait for slow clients.
 	Queued atomic.Int64

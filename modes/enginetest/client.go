@@ -32,6 +32,7 @@ type client struct {
 	// mute leaves pings unanswered.
 	mute bool
 
+	body   *bufio.Reader // of a stream over HTTP
 	lastID uint32
 	came   []*protocol.Reply // read and not yet taken by next
 	pings  int               // pings of the Centrifuge protocol seen

@@ -61,11 +61,15 @@ func testDrain(t *testing.T, build Build) {
 	const many = 60
 	clients := make([]*client, many)
 	for i := range clients {
-		switch i % 3 {
+		switch i % 5 {
 		case 0:
 			clients[i] = n.session(t, "news")
 		case 1:
 			clients[i] = n.open(t, modes.PathRaw+"?channel=news")
+		case 2:
+			clients[i] = n.openStream(t, modes.PathSSE+"?channel=news")
+		case 3:
+			clients[i] = n.openStream(t, modes.PathStream+"?channel=news")
 		default:
 			clients[i] = n.open(t, modes.PathEcho)
 		}
@@ -74,6 +78,11 @@ func testDrain(t *testing.T, build Build) {
 	together(t, many, func(t tester, i int) {
 		c := clients[i]
 		c.t = t
+		if c.protocol.OverHTTP() {
+			c.expectStreamEnd(wire.DisconnectShutdown)
+			c.leave()
+			return
+		}
 		c.expect(closing(wire.DisconnectShutdown.Code, wire.DisconnectShutdown.Reason))
 		c.send(closing(wire.DisconnectShutdown.Code, ""))
 		c.expectCleanEnd()
@@ -208,11 +217,14 @@ func (n *node) inEveryState(t *testing.T, held string) []*client {
 	add(n.open(t, modes.PathEcho), encode(frame{op: ws.OpText, body: []byte("more"), more: true}))
 	add(n.session(t, "news"), nil)
 	add(n.open(t, modes.PathRaw+"?channel=news"), nil)
+	add(n.openStream(t, modes.PathSSE+"?channel=news"), nil)
+	add(n.openStream(t, modes.PathStream+"?channel=news"), []byte("more"))
 	add(n.dial(t), plain("GET", "").bytes()).expectPlain("GET", "", "")
 	if held != "" {
 		add(n.session(t, "news"), encode(text(`{"id":90,"subscribe":{"channel":"`+held+`"}}`)))
 		add(n.open(t, modes.PathCentrifuge), encode(text(`{"id":1,"connect":{"subs":{"news":{},"`+held+`":{}}}}`)))
 		add(n.dial(t), upgrade(modes.PathRaw+"?channel=news&channel="+held).bytes())
+		add(n.dial(t), get(modes.PathSSE+"?channel=news&channel="+held).bytes())
 		n.bus.awaitWaiting(t, held)
 	}
 	return clients

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/centrifugal/protocol"
@@ -16,6 +17,7 @@ var gapCases = []suiteCase{
 	{"gap/new subscriptions are spared", testGapSpares},
 	{"gap/raw connections", testGapRaw},
 	{"gap/server-side subscriptions", testGapServerSide},
+	{"gap/streams over HTTP", testGapStreams},
 	{"gap/clients leave meanwhile", testGapLeave},
 }
 
@@ -175,6 +177,38 @@ func testGapServerSide(t *testing.T, build Build) {
 	back.expectPush("server", "2")
 	if got := n.stats.Gaps.Load(); got != 5 {
 		t.Errorf("%d gaps are counted, want 5", got)
+	}
+}
+
+// An event tells of a gap, after which publications go on: to end the stream would
+// lose more of them. A line cannot tell.
+func testGapStreams(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	sse := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
+	stream := n.openStream(t, modes.PathStream+"?channel=news")
+	session := n.session(t, "news")
+	for _, round := range []string{"1", "2"} {
+		n.bus.publish("news", round)
+		sse.expectEvent(round)
+		stream.expectEvent(round)
+		session.expectPush("news", round)
+		n.bus.lost("news", "nobody's")
+		if got := sse.event(); got != (event{name: "gap", data: "news"}) {
+			t.Fatalf("got %q, want an event gap, news", got)
+		}
+		session.expectGap("news")
+		n.bus.publish("news", "after "+round)
+		sse.expectEvent("after " + round)
+		stream.expectEvent(strconv.Quote("after " + round))
+		session.subscribe("news")
+	}
+	// Who comes after the loss has missed nothing.
+	fresh := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
+	n.bus.lost("other")
+	for _, c := range []*client{sse, fresh} {
+		if got := c.event(); got != (event{name: "gap", data: "other"}) {
+			t.Fatalf("got %q, want an event gap, other, and nothing before", got)
+		}
 	}
 }
 

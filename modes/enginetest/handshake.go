@@ -180,6 +180,8 @@ func testHandshakeCounted(t *testing.T, build Build) {
 	n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: centrifuge-protobuf")
 	n.open(t, modes.PathRaw+"?channel=news")
 	n.open(t, modes.PathEcho)
+	n.openStream(t, modes.PathSSE+"?channel=news")
+	n.openStream(t, modes.PathStream+"?channel=news")
 	for p := range wire.Protocols {
 		awaitCount(t, n.stats.Accepted, p.String(), 1)
 		await(t, "one connection of protocol "+p.String(), func() (bool, string) {

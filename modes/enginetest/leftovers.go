@@ -110,6 +110,19 @@ var states = map[string]func(n *node, t tester, held string) *client{
 		c.write(upgrade(modes.PathRaw + "?channel=a&channel=" + held).bytes())
 		return c
 	},
+	"stream": func(n *node, t tester, _ string) *client {
+		return n.openStream(t, modes.PathSSE+"?channel=a&channel=b")
+	},
+	"stream pending": func(n *node, t tester, held string) *client {
+		c := n.dial(t)
+		c.write(get(modes.PathStream + "?channel=a&channel=" + held).bytes())
+		return c
+	},
+	"stream with more behind": func(n *node, t tester, _ string) *client {
+		c := n.openStream(t, modes.PathStream+"?channel=a")
+		c.write(get(modes.PathStream + "?channel=a").bytes())
+		return c
+	},
 	"echo not read": func(n *node, t tester, _ string) *client {
 		c := n.open(t, modes.PathEcho)
 		c.send(binaryFrame(string(pattern(60_000))), binaryFrame(string(pattern(60_000))))
@@ -132,22 +145,30 @@ var states = map[string]func(n *node, t tester, held string) *client{
 		return c
 	},
 	"full queue": func(n *node, t tester, _ string) *client {
-		// The healthy client sets the pace, so that the queue fills to less than
-		// its bound.
-		healthy := n.session(t, "filled")
-		c := n.dialNarrow(t)
-		c.handshake(modes.PathRaw + "?channel=filled")
-		for i := range mostToFill / slowPayload {
-			n.bus.publish("filled", numbered(i))
-			healthy.expectPush("filled", numbered(i))
-			if n.stats.Queued.Load() > int64(n.limits.MaxQueuedBytes)/2 {
-				healthy.leave()
-				return c
-			}
-		}
-		t.Fatalf("the queue never filled")
-		return nil
+		return n.fullQueue(t, func(c *client) { c.handshake(modes.PathRaw + "?channel=filled") })
 	},
+	"full queue of a stream": func(n *node, t tester, _ string) *client {
+		return n.fullQueue(t, func(c *client) { c.openStream(modes.PathSSE + "?channel=filled") })
+	},
+}
+
+// fullQueue returns a client for whom much waits.
+func (n *node) fullQueue(t tester, open func(*client)) *client {
+	// The healthy client sets the pace, so that the queue fills to less than
+	// its bound.
+	healthy := n.session(t, "filled")
+	c := n.dialNarrow(t)
+	open(c)
+	for i := range mostToFill / slowPayload {
+		n.bus.publish("filled", numbered(i))
+		healthy.expectPush("filled", numbered(i))
+		if n.stats.Queued.Load() > int64(n.limits.MaxQueuedBytes)/2 {
+			healthy.leave()
+			return c
+		}
+	}
+	t.Fatalf("the queue never filled")
+	return nil
 }
 
 func testVanish(t *testing.T, build Build) {
@@ -194,7 +215,7 @@ func (n *node) churnRound(t *testing.T, clients, each int) {
 	together(t, clients, func(t tester, i int) {
 		for j := range each {
 			c := n.dial(t)
-			switch (i + j) % 6 {
+			switch (i + j) % 7 {
 			case 0:
 				c.reset()
 				continue
@@ -204,6 +225,14 @@ func (n *node) churnRound(t *testing.T, clients, each int) {
 				continue
 			case 2:
 				c.handshake(modes.PathRaw + "?channel=news")
+			case 6:
+				c.openStream(modes.PathSSE + "?channel=news")
+				if j%2 == 0 {
+					c.leave()
+				} else {
+					c.reset()
+				}
+				continue
 			case 3:
 				c.handshake(modes.PathCentrifuge)
 				c.connect("news", fmt.Sprintf("own %d", i))

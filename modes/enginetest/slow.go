@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ var slowCases = []suiteCase{
 	{"slow/frozen beside healthy", testFrozen},
 	{"slow/thawed", testThawed},
 	{"slow/within the bound", testWithinBound},
+	{"slow/streams over HTTP", testSlowStreams},
 	{"slow/echo", testSlowEcho},
 	{"slow/floods delay nobody", testFlood},
 }
@@ -132,6 +135,50 @@ func testWithinBound(t *testing.T, build Build) {
 		got := n.stats.Queued.Load()
 		return got == 0, fmt.Sprint(got)
 	})
+}
+
+// Streams over HTTP are bounded as all others are; one that is read on in time has
+// whole messages, in order, up to its end.
+func testSlowStreams(t *testing.T, build Build) {
+	for path := range streams {
+		for _, thaws := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/thaws %t", path, thaws), func(t *testing.T) {
+				n := start(t, build, func(s *setup) { s.limits.MaxQueuedBytes = 256 << 10 })
+				healthy := n.session(t, "news")
+				frozen := n.dialNarrow(t)
+				frozen.openStream(path + "?channel=news")
+				published := n.fill(t, "news", healthy, 1, func() bool {
+					return n.cut(t)+count(t, n.stats.Dropped, wire.DisconnectSlow.Reason) > 0
+				})
+				received := 0
+				for ; thaws; received++ {
+					e, err := frozen.tryEvent()
+					if err != nil || e.name != "" {
+						if e.name != "" && e.data != `{"code":3008,"reason":"slow"}` {
+							t.Errorf("the last event is %q", e)
+						}
+						if (e.name != "") != (frozen.protocol == wire.SSE) || err != nil && !errors.Is(err, io.EOF) {
+							t.Errorf("the stream ends with %q, %v", e.name, err)
+						}
+						break
+					}
+					if e.data != numbered(received) {
+						t.Fatalf("message %d is %.100q", received, e.data)
+					}
+				}
+				if thaws && (received == 0 || received > published) {
+					t.Errorf("got %d messages of %d", received, published)
+				}
+				n.awaitDisconnects(t, wire.DisconnectSlow.Reason, 1)
+				if count(t, n.stats.Dropped, wire.DisconnectSlow.Reason) == 0 {
+					t.Errorf("nothing is counted as dropped")
+				}
+				n.awaitConnections(t, 1)
+				n.bus.publish("news", `"still here"`)
+				healthy.expectPush("news", `"still here"`)
+			})
+		}
+	}
 }
 
 // A client that has much echoed and reads nothing of it is either not read

@@ -22,7 +22,7 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 			handshakeCases, refusalCases, httpCases, addressCases,
 			frameCases, utf8Cases, closeCases,
 			sessionCases, subscribeCases, pingCases,
-			fanoutCases, rawCases, slowCases,
+			fanoutCases, rawCases, streamCases, slowCases,
 			gapCases, drainCases, redisCases,
 		)
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// connection is one client's WebSocket. Two goroutines, read and write, own it
-// together; the last to end finishes it.
+// connection is one client's WebSocket, or stream over HTTP. Two goroutines, read
+// and write, own it together, or write alone; the last to end finishes it.
 type connection struct {
 	// What every delivery touches comes first.
 	protocol wire.Protocol
@@ -24,6 +24,7 @@ type connection struct {
 	ending   atomic.Pointer[ending]
 	engine   *Engine
 	ws       *websocket.Conn // set before read and write start
+	stream   *stream         // in its stead, over HTTP
 	socket   *socket
 	id       session.ID
 	address  modes.Address // that it counts as one of
@@ -50,6 +51,8 @@ type ending struct {
 	reason string     // metrics label
 	flush  bool       // what is queued goes out first
 	linger bool       // the client may be sending still
+	// disconnect is what frame says.
+	disconnect wire.Disconnect
 	// limit resets the socket when closing takes too long.
 	limit *time.Timer
 }
@@ -68,7 +71,7 @@ func goodbye(d wire.Disconnect) *ending {
 	if reason == "" {
 		reason = strconv.Itoa(int(d.Code))
 	}
-	return &ending{frame: wire.CloseFrame(d), reason: reason, flush: true}
+	return &ending{frame: wire.CloseFrame(d), disconnect: d, reason: reason, flush: true}
 }
 
 // slow ends a connection that does not take what is queued for it.
@@ -91,10 +94,15 @@ func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
 // engine.
 func (c *connection) start(ws *websocket.Conn) {
 	c.ws = ws
-	c.engine.stats.Accepted.WithLabelValues(c.protocol.String()).Inc()
-	c.debug("connection opened", slog.String("remote", c.socket.RemoteAddr().String()))
+	c.opened()
 	go c.read()
 	go c.write()
+}
+
+// opened counts the connection as one that has come to life.
+func (c *connection) opened() {
+	c.engine.stats.Accepted.WithLabelValues(c.protocol.String()).Inc()
+	c.debug("connection opened", slog.String("remote", c.socket.RemoteAddr().String()))
 }
 
 // close begins to end the connection; false: it was ending already. It may be
@@ -212,8 +220,10 @@ func (c *connection) leave() {
 func (c *connection) finish() {
 	ending := c.ending.Load()
 	ending.limit.Stop()
-	// Nothing can be done about an error here.
-	_ = c.socket.Close()
+	if c.stream == nil {
+		// Nothing can be done about an error here.
+		_ = c.socket.Close()
+	}
 	e := c.engine
 	e.release(c.protocol, c.address)
 	c.debug("connection closed", slog.String("reason", ending.reason))

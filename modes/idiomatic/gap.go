@@ -9,7 +9,8 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// gap ends the subscriptions that may have missed publications, at a pace.
+// gap tells those of subscriptions that may have missed publications, at a pace; in
+// a session it ends them.
 type gap struct {
 	limiter *rate.Limiter
 	wake    chan struct{} // capacity 1: there is something in lost
@@ -77,8 +78,7 @@ func (g *gap) end(ctx context.Context, h *hub, channel string, epoch uint64) err
 	var told [wire.Protocols]*message
 	for _, c := range h.before(channel, epoch) {
 		if told[c.protocol] == nil {
-			frame := wire.UnsubscribeFrame(c.protocol, channel, wire.UnsubscribeInsufficient)
-			told[c.protocol] = newMessage(frame, true)
+			told[c.protocol] = pushMessage(c.protocol, wire.GapFrame(c.protocol, channel), true)
 		}
 		if err := g.limiter.Wait(ctx); err != nil {
 			return err

@@ -157,7 +157,7 @@ func (h *hub) deliver(channel string, data []byte) {
 	for p, n := range a.protocols {
 		if n > 0 {
 			frame, broken := wire.PushFrame(wire.Protocol(p), channel, data)
-			messages[p] = newMessage(frame, n > 1)
+			messages[p] = pushMessage(wire.Protocol(p), frame, n > 1)
 			repaired = repaired || broken
 		}
 	}
@@ -197,7 +197,7 @@ func (h *hub) before(channel string, epoch uint64) []*connection {
 	}
 	members := make([]*connection, 0, len(a.members))
 	for c, joined := range a.members {
-		if joined < epoch && c.protocol.Session() {
+		if joined < epoch && c.protocol.TellsGaps() {
 			members = append(members, c)
 		}
 	}

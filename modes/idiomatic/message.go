@@ -50,3 +50,12 @@ func newMessage(frame wire.Frame, shared bool) *message {
 	}
 	return m
 }
+
+// pushMessage is newMessage for connections of protocol p. Over HTTP a frame is all
+// payload.
+func pushMessage(p wire.Protocol, frame wire.Frame, shared bool) *message {
+	if p.OverHTTP() {
+		return &message{kind: websocket.TextMessage, payload: frame, size: len(frame)}
+	}
+	return newMessage(frame, shared)
+}

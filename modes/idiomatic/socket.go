@@ -25,6 +25,9 @@ type socket struct {
 	door    *modes.Door
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
 	served  atomic.Bool   // a request has come in full
+	deaf    atomic.Bool   // it is the last: nothing behind it is looked at
+	// gone is why the client of a stream over HTTP cannot be read from any more.
+	gone atomic.Pointer[error]
 
 	// Only the reader uses what follows.
 	upgraded bool
@@ -64,6 +67,9 @@ func (s *socket) Read(p []byte) (int, error) {
 // to a client that takes too long to send its first request.
 func (s *socket) readRequest(p []byte) (int, error) {
 	n, err := s.TCPConn.Read(p)
+	if s.deaf.Load() {
+		return s.ignore(n, err)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !s.served.Load() {
 		refusal := s.door.Refuse(modes.RefusedTimeout)
 		// The client may be gone, which is all right.

@@ -233,14 +233,23 @@ func (c *connection) Publish(channel string, data []byte, accepted func(error)) 
 	})
 }
 
-// lose ends the subscription to channel, if it is older than epoch, and tells
-// the client so: SDKs subscribe again. What the server has subscribed them to they
-// do not, so that there the connection ends, and they come back.
+// lose tells the client that messages of channel may have been missed since its
+// subscription, if that is older than epoch. In a session it ends the subscription:
+// SDKs subscribe again. What the server has subscribed them to they do not, so that
+// there the connection ends, and they come back.
 func (c *connection) lose(channel string, epoch uint64, told *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.channels[channel]
 	if c.ended || s == nil || !s.confirmed {
+		return
+	}
+	if !c.protocol.Session() {
+		c.engine.stats.Gaps.Add(1)
+		if c.enqueue(told) {
+			c.engine.stats.FramesOut.Add(1)
+			c.engine.stats.BytesOut.Add(uint64(told.size))
+		}
 		return
 	}
 	was, empty := c.engine.hub.leave(channel, c, epoch, func() {

@@ -51,6 +51,10 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.config.Handler.ServeHTTP(w, r)
 		return
 	}
+	if p.OverHTTP() {
+		e.serveStream(w, r, p)
+		return
+	}
 	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !hasToken(r.Header["Upgrade"], "websocket") {
 		e.config.Door.UpgradeRequired(w, r)
 		return
@@ -74,44 +78,14 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 		p = wire.Protobuf
 		header = protobufHeader
 	}
-	var channels []string
-	if p == wire.Raw {
-		var refusal *modes.Refusal
-		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
-			return refusal
-		}
-	}
-	address, refusal := e.admit(p, r)
+	channels, address, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
 	}
-	if len(channels) > 0 {
-		ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
-		err := subscribeAll(ctx, e.config.Bus, channels)
-		cancel()
-		if err != nil {
-			e.release(p, address)
-			return modes.RefusedUnavailable
-		}
+	c, refusal := e.member(p, socketOf(r), address, channels)
+	if refusal != nil {
+		return refusal
 	}
-	return e.upgrade(w, r, p, address, header, channels)
-}
-
-// upgrade answers 101 and starts the connection. It takes over what admit has
-// counted and the bus's references on channels.
-func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol, address modes.Address,
-	header http.Header, channels []string,
-) *modes.Refusal {
-	c := newConnection(e, p, socketOf(r))
-	c.address = address
-	if !e.add(c) {
-		e.release(p, address)
-		for _, channel := range channels {
-			e.config.Bus.Unsubscribe(channel)
-		}
-		return modes.RefusedDraining
-	}
-	c.member(channels)
 	ws, err := e.upgrader.Upgrade(hijacker{w}, r, header)
 	if err != nil {
 		// The client is gone, or net/http would not part with it; gorilla has
@@ -122,6 +96,46 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, p wire.Protocol
 	}
 	c.start(ws)
 	return nil
+}
+
+// enter lets a client in and subscribes to the channels that its request names, if
+// its protocol has it so. The caller takes over what admit counts and a reference
+// of the bus on each channel.
+func (e *Engine) enter(r *http.Request, p wire.Protocol) (channels []string, address modes.Address, refusal *modes.Refusal) {
+	if p.ByQuery() {
+		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
+			return nil, address, refusal
+		}
+	}
+	if address, refusal = e.admit(p, r); refusal != nil {
+		return nil, address, refusal
+	}
+	if len(channels) > 0 {
+		ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
+		err := subscribeAll(ctx, e.config.Bus, channels)
+		cancel()
+		if err != nil {
+			e.release(p, address)
+			return nil, address, modes.RefusedUnavailable
+		}
+	}
+	return channels, address, nil
+}
+
+// member returns the connection for what enter has let in, already a member of its
+// channels. It takes over what enter has given.
+func (e *Engine) member(p wire.Protocol, s *socket, address modes.Address, channels []string) (*connection, *modes.Refusal) {
+	c := newConnection(e, p, s)
+	c.address = address
+	if !e.add(c) {
+		e.release(p, address)
+		for _, channel := range channels {
+			e.config.Bus.Unsubscribe(channel)
+		}
+		return nil, modes.RefusedDraining
+	}
+	c.member(channels)
+	return c, nil
 }
 
 // checkHandshake applies RFC 6455 section 4.2.1, as far as net/http has not.

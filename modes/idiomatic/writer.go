@@ -73,7 +73,7 @@ func (c *connection) writeQueued(m *message) error {
 			return err
 		}
 		if n <= 0 {
-			return c.writeBacklog()
+			return errors.Join(c.writeBacklog(), c.flushStream())
 		}
 		m = <-c.queue.ready
 	}
@@ -113,6 +113,9 @@ func (c *connection) writeChain(m *message) (err error) {
 
 // writeMessage sends m in one write.
 func (c *connection) writeMessage(m *message) error {
+	if c.stream != nil {
+		return c.writeStream(m)
+	}
 	deadline := time.Now().Add(writeTimeout)
 	if m.kind == websocket.PingMessage || m.kind == websocket.PongMessage {
 		return c.ws.WriteControl(m.kind, m.payload, deadline)
@@ -127,6 +130,9 @@ func (c *connection) writeMessage(m *message) error {
 
 // ping asks whether the client is there, if it is time to ask.
 func (c *connection) ping() (asked bool, err error) {
+	if c.stream != nil {
+		return false, c.keepAlive()
+	}
 	if !c.askable() {
 		return false, nil
 	}
@@ -198,8 +204,11 @@ func (c *connection) farewell(e *ending) {
 	}
 	c.drop(e.dropped())
 	switch {
-	case e.frame != nil:
-	case e.flush:
+	case e.frame != nil && c.stream == nil:
+	case e.flush || e.frame != nil:
+		if c.stream != nil {
+			c.farewellStream(e)
+		}
 		// The client has closed its side only.
 		return
 	default:

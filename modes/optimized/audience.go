@@ -15,7 +15,7 @@ type channel struct {
 	name string
 	// wants counts subscribers by protocol, over all loops: a frame that
 	// nobody wants is not made.
-	wants [wire.Raw + 1]atomic.Int32
+	wants [wire.Pushed]atomic.Int32
 	// audiences are the loops' own; nil where a loop has no subscriber.
 	audiences []atomic.Pointer[audience]
 }

@@ -8,6 +8,7 @@
 //
 //	accept.go      new sockets
 //	upgrade.go     the handshake, in memory, by gobwas/ws
+//	stream.go      connections over HTTP
 //	handover.go    requests that are no upgrade, to net/http
 //	parser.go      frames and messages, from any cut of the bytes
 //	input.go       what a readable connection leads to

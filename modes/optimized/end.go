@@ -77,7 +77,7 @@ func (l *loop) detach(index uint32, r *record) {
 		l.engine.Stats.Queued.Add(-int64(o.bytes))
 		dropped := 0
 		for _, buffer := range o.buffers {
-			dropped += countFrames(buffer)
+			dropped += countFrames(r.protocol, buffer)
 		}
 		l.engine.Stats.Dropped.WithLabelValues(modes.ReasonConnectionEnded).Add(float64(dropped))
 	}
@@ -91,8 +91,8 @@ func (l *loop) leaveAddress(index uint32) {
 	}
 }
 
-// disconnect sends a close frame and waits for the client's; the connection is
-// out of all audiences at once.
+// disconnect sends a close frame, or what its protocol has for one, and waits for
+// the client to close; the connection is out of all audiences at once.
 func (l *loop) disconnect(index uint32, r *record, d wire.Disconnect) {
 	if r.hurt || r.state == closing {
 		return
@@ -102,7 +102,7 @@ func (l *loop) disconnect(index uint32, r *record, d wire.Disconnect) {
 		return
 	}
 	l.ended(r, label(d))
-	l.shut(index, r, wire.CloseFrame(d))
+	l.shut(index, r, wire.EndFrame(r.protocol, d))
 }
 
 // label is what a disconnect is counted as.
@@ -113,21 +113,23 @@ func label(d wire.Disconnect) string {
 	return d.Reason
 }
 
-// shut sends the close frame, after what is queued, and gives the client
-// CloseWait to answer it.
+// shut sends the close frame, if there is one, after what is queued, and gives the
+// client CloseWait to answer it.
 func (l *loop) shut(index uint32, r *record, frame wire.Frame) {
 	// Replies that came before must go before.
 	l.flush(index, r)
 	r.state = closing
 	l.wheel.arm(index, modes.CloseWait)
-	l.write(index, r, frame, true)
+	if len(frame) > 0 {
+		l.write(index, r, frame, true)
+	}
 	if r.out == none && !r.hurt {
 		l.sentAll(index, r)
 	}
 }
 
 // sentAll goes on with a connection whose close frame has gone out. Where the
-// client's has come, or will not be understood, our side of the stream is done:
+// client's has come, or will not come or be understood, our side of the stream is done:
 // the client sees the end behind the close frame, and a reset cannot overtake
 // it, as it would if the socket were closed with unread bytes.
 func (l *loop) sentAll(index uint32, r *record) {
@@ -157,6 +159,8 @@ func (l *loop) fire(index uint32) {
 func (l *loop) ping(index uint32, r *record) {
 	limits := &l.engine.Limits
 	switch {
+	case r.protocol.OverHTTP():
+		l.keepAlive(index, r)
 	case r.protocol.Session() && !r.session.Connected():
 		l.disconnect(index, r, wire.DisconnectStale)
 	case r.protocol.Session() && !r.session.Greeted():
@@ -181,8 +185,11 @@ func (l *loop) ping(index uint32, r *record) {
 
 // endReason is what an end of the stream without our doing is counted as.
 func endReason(r *record) string {
-	if r.state == handshake || r.state == waiting {
+	switch {
+	case r.state == handshake, r.state == waiting:
 		return modes.ReasonGone
+	case r.protocol.OverHTTP():
+		return modes.ReasonClientClosed
 	}
 	return modes.ReasonNoClose
 }

@@ -139,15 +139,16 @@ func (e *Engine) Deliver(name string, data []byte) {
 		return
 	}
 	var frames frames
+	repaired := false
 	for p := range frames {
 		if c.wants[p].Load() == 0 {
 			continue
 		}
-		frame, repaired := wire.PushFrame(wire.Protocol(p), name, data)
-		if repaired {
-			e.Stats.Repaired.Add(1)
-		}
-		frames[p] = frame
+		frame, broken := wire.PushFrame(wire.Protocol(p), name, data)
+		frames[p], repaired = frame, repaired || broken
+	}
+	if repaired {
+		e.Stats.Repaired.Add(1)
 	}
 	for i := range c.audiences {
 		if a := c.audiences[i].Load(); a != nil {

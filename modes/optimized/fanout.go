@@ -10,9 +10,9 @@ const joinLimit = 128 << 10
 
 // batch is what one turn of the loop has for one audience, by protocol.
 type batch struct {
-	frames  [wire.Raw + 1][]wire.Frame
-	buffers [wire.Raw + 1][][]byte // the frames, joined where there are several
-	joined  [][]byte               // those of the buffers that are the loop's own
+	frames  [wire.Pushed][]wire.Frame
+	buffers [wire.Pushed][][]byte // the frames, joined where there are several
+	joined  [][]byte              // those of the buffers that are the loop's own
 }
 
 // fanOut sends all publications of a turn. Those of one channel are grouped, and

@@ -174,7 +174,7 @@ func TestSlowClient(t *testing.T) {
 			all = append(all, readAll(t, client)...)
 			n := 0
 			for ; wire.Frame(all).OpCode() == 1; n++ {
-				end := frameLength(all)
+				end := frameLength(wire.JSON, all)
 				if want := fmt.Sprintf(`{"n":%d,`, n); !bytes.Contains(all[:end], []byte(want)) {
 					t.Fatalf("frame %d is %.80q", n, all[:end])
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -96,7 +97,7 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 	if err != nil {
 		e.Door.Refuse(modes.RefusedBusy)
 		// All that can be done for it; it is closed either way.
-		_, _ = unix.Write(fd, refusalResponse(modes.RefusedBusy))
+		_, _ = unix.Write(fd, refusalResponse(modes.RefusedBusy, ""))
 		_ = unix.Close(fd)
 	}
 }
@@ -117,17 +118,22 @@ func plainConnOf(fd int, received []byte) (net.Conn, error) {
 	return &plainConn{conn.(*net.TCPConn), received}, nil
 }
 
-// plainHandler answers requests that were handed over. One for a WebSocket
-// endpoint came as a later request of a connection that had begun with another,
-// as a proxy that reuses its connections sends it: it goes back to a loop.
+// plainHandler answers requests that were handed over. One for an endpoint of the
+// loops came as a later request of a connection that had begun with another, as a
+// proxy that reuses its connections sends it: it goes back to a loop.
 func (e *Engine) plainHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if _, ok := e.Door.Endpoint(request.URL.Path); !ok {
+		p, ok := e.Door.Endpoint(request.URL.Path)
+		if !ok {
 			e.Handler.ServeHTTP(w, request)
 			return
 		}
-		if request.Method != http.MethodGet || request.ProtoMajor != 1 || request.ProtoMinor < 1 ||
-			!strings.EqualFold(request.Header.Get("Upgrade"), "websocket") {
+		if p.OverHTTP() && request.Method != http.MethodGet {
+			e.Door.StreamOnly(w, request)
+			return
+		}
+		if !p.OverHTTP() && (request.Method != http.MethodGet || request.ProtoMajor != 1 || request.ProtoMinor < 1 ||
+			!strings.EqualFold(request.Header.Get("Upgrade"), "websocket")) {
 			e.Door.UpgradeRequired(w, request)
 			return
 		}
@@ -151,7 +157,10 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request) error {
 		return nil
 	}
 	var again bytes.Buffer
-	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\n", request.URL.RequestURI(), request.Host)
+	// The path as it was understood, not as it was written: /%77s would come
+	// back here, and for ever.
+	target := url.URL{Path: request.URL.Path, RawQuery: request.URL.RawQuery}
+	fmt.Fprintf(&again, "GET %s %s\r\nHost: %s\r\n", target.RequestURI(), request.Proto, request.Host)
 	// Writing to a bytes.Buffer does not fail.
 	_ = request.Header.Write(&again)
 	again.WriteString("\r\n")

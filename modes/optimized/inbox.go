@@ -9,7 +9,7 @@ import (
 )
 
 // frames are one publication's frames by protocol; nil where nobody wants one.
-type frames [wire.Raw + 1]wire.Frame
+type frames [wire.Pushed]wire.Frame
 
 // publication is what the bus delivered, on its way to one loop.
 type publication struct {

@@ -8,15 +8,13 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
 const (
 	// never is the due time of input that somebody else watches.
 	never = math.MaxInt64
-	// maxUnheard is how many reads of a connection that is being closed are
-	// thrown away before it is closed without regard.
-	maxUnheard = 64
 	// spareParsers is how many parsers a loop keeps for reuse, and sparePayload
 	// the largest message buffer it keeps with one.
 	spareParsers = 64
@@ -37,8 +35,8 @@ func (l *loop) input(index uint32, r *record, data []byte) {
 	switch {
 	case r.deaf:
 		// What it has sent already it may send; it has to stop some time.
-		if r.unheard++; r.unheard == maxUnheard {
-			l.hurtBy(index, r, "")
+		if r.unheard++; r.unheard == modes.MaxUnheard {
+			l.hurtBy(index, r, wire.DisconnectBadRequest.Reason)
 		}
 	case r.state == handshake:
 		l.request(index, r, data)
@@ -201,7 +199,8 @@ func (l *loop) sweepInputs() {
 	l.finish()
 }
 
-// gap is the ending of one audience's subscriptions after the Redis link broke.
+// gap is the telling of one audience that the Redis link broke, which ends the
+// subscriptions of sessions.
 type gap struct {
 	audience *audience
 	members  []handle
@@ -224,7 +223,7 @@ func (g *gaps) pending() bool { return len(g.queue) > 0 }
 func (l *loop) gap(a *audience) {
 	g := gap{audience: a}
 	for _, m := range a.members {
-		if r := l.slab.at(m.record); r.protocol.Session() {
+		if r := l.slab.at(m.record); r.protocol.TellsGaps() {
 			g.members = append(g.members, handle{m.record, r.generation})
 		}
 	}
@@ -232,7 +231,7 @@ func (l *loop) gap(a *audience) {
 		return
 	}
 	for p := range g.frames {
-		g.frames[p] = wire.UnsubscribeFrame(wire.Protocol(p), a.channel.name, wire.UnsubscribeInsufficient)
+		g.frames[p] = wire.GapFrame(wire.Protocol(p), a.channel.name)
 	}
 	l.gaps.queue = append(l.gaps.queue, g)
 }
@@ -271,7 +270,9 @@ func (l *loop) tellGap(g *gap, h handle) {
 		l.disconnect(h.index, r, wire.DisconnectInsufficient)
 		return
 	}
-	l.drop(r, slot)
+	if r.protocol.Session() {
+		l.drop(r, slot)
+	}
 	l.write(h.index, r, g.frames[r.protocol], true)
 	l.countReply(len(g.frames[r.protocol]))
 }

@@ -59,7 +59,7 @@ func (l *loop) enqueue(index uint32, r *record, buffer []byte, sent int, shared 
 			l.engine.Stats.Queued.Add(int64(due))
 			buffer = nil
 		}
-		l.cut(index, r, o, countFrames(buffer))
+		l.cut(index, r, o, countFrames(r.protocol, buffer))
 		return
 	}
 	if shared {
@@ -80,10 +80,10 @@ func (l *loop) enqueue(index uint32, r *record, buffer []byte, sent int, shared 
 // frames more are lost to it.
 func (l *loop) cut(index uint32, r *record, o *outbox, dropped int) {
 	first := o.buffers[0]
-	rest := first[:frameEnd(first, o.sent)]
-	dropped += countFrames(first[len(rest):])
+	rest := first[:frameEnd(r.protocol, first, o.sent)]
+	dropped += countFrames(r.protocol, first[len(rest):])
 	for _, buffer := range o.buffers[1:] {
-		dropped += countFrames(buffer)
+		dropped += countFrames(r.protocol, buffer)
 	}
 	l.engine.Stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Add(float64(dropped))
 	l.engine.Stats.Queued.Add(int64(len(rest) - o.sent - o.bytes))
@@ -144,8 +144,12 @@ func (l *loop) flush(index uint32, r *record) {
 	}
 }
 
-// frameLength returns the length of the frame that buffer begins with.
-func frameLength(buffer []byte) int {
+// frameLength returns the length of the frame that buffer begins with, or of the
+// message, in a protocol over HTTP.
+func frameLength(p wire.Protocol, buffer []byte) int {
+	if p.OverHTTP() {
+		return p.FrameEnd(buffer)
+	}
 	switch buffer[1] & 0x7f {
 	case 126:
 		return 4 + int(binary.BigEndian.Uint16(buffer[2:]))
@@ -157,17 +161,17 @@ func frameLength(buffer []byte) int {
 
 // frameEnd returns where the frame ends that contains the byte before offset, in
 // a buffer of whole frames.
-func frameEnd(buffer []byte, offset int) int {
+func frameEnd(p wire.Protocol, buffer []byte, offset int) int {
 	end := 0
 	for end < offset {
-		end += frameLength(buffer[end:])
+		end += frameLength(p, buffer[end:])
 	}
 	return end
 }
 
-func countFrames(buffer []byte) (n int) {
+func countFrames(p wire.Protocol, buffer []byte) (n int) {
 	for len(buffer) > 0 {
-		buffer = buffer[frameLength(buffer):]
+		buffer = buffer[frameLength(p, buffer):]
 		n++
 	}
 	return n

@@ -13,7 +13,7 @@ type state uint8
 const (
 	free      state = iota
 	handshake       // the request is not complete
-	waiting         // raw: the request is, Redis has not confirmed its channels
+	waiting         // channels by query: the request is, Redis has not confirmed them
 	open            // upgraded
 	closing         // our close frame is queued or sent, the client's is due
 )
@@ -32,7 +32,7 @@ type record struct {
 	hurt       bool  // an error was seen: it ends with this turn of the loop
 	pinged     bool  // the deadline is that of a pong
 	answered   bool  // the client's close frame has come
-	deaf       bool  // nothing that the client sends is looked at any more
+	deaf       bool  // nothing that the client sends is looked at (any more)
 	unheard    uint8 // reads that were thrown away since
 
 	timer timer

@@ -3,6 +3,7 @@
 package optimized
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
@@ -39,6 +40,9 @@ type handshaker struct {
 	response []byte // the answer
 	key      []byte // the request's Sec-WebSocket-Key
 
+	requests *bufio.Reader // for requests of streams over HTTP
+	share    string        // headers for the response to one, whatever it is
+
 	protocol wire.Protocol
 	query    []byte
 	host     []byte
@@ -52,7 +56,7 @@ type handshaker struct {
 }
 
 func newHandshaker(e *Engine) *handshaker {
-	h := &handshaker{engine: e}
+	h := &handshaker{engine: e, requests: bufio.NewReader(nil)}
 	h.upgrader = ws.Upgrader{
 		ReadBufferSize: modes.MaxRequestHeader,
 		OnRequest: func(uri []byte) error {
@@ -121,12 +125,16 @@ func (h *handshaker) Write(p []byte) (int, error) {
 
 var _ io.ReadWriter = (*handshaker)(nil)
 
-// run reads one request. Without error h.response is the 101 and h.protocol and
+// run reads one request. Without error h.response is the 101, or 200, and h.protocol and
 // h.query are set; errPlain says that the request is for net/http; a *Refusal
 // is why the client is not let in; with any other error h.response is the
 // answer.
 func (h *handshaker) run(fd int32, request []byte) error {
 	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
+	h.share = ""
+	if protocol, ok := h.stream(request); ok {
+		return h.runStream(protocol, request)
+	}
 	request, err := h.inspect(request)
 	if err != nil {
 		return err
@@ -266,8 +274,8 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 		if len(h.query) > 0 {
 			r.protocol = modes.Encoding(r.protocol, string(h.query))
 		}
-		if r.protocol == wire.Raw {
-			l.upgradeRaw(index, r, received[size:])
+		if r.protocol.ByQuery() {
+			l.upgradeByQuery(index, r, received[size:])
 			return
 		}
 		l.respond(index, r, h.response)
@@ -278,7 +286,7 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 	case errors.Is(err, errPlain):
 		l.handOver(index, r, received)
 	case errors.As(err, &refusal):
-		l.refuse(index, r, refusal)
+		l.refuseWith(index, r, refusal, h.share)
 	default:
 		l.engine.Door.Refuse(modes.RefusedUpgrade)
 		l.respond(index, r, h.response)
@@ -296,25 +304,28 @@ func (l *loop) opened(index uint32, r *record) {
 		wait = l.engine.Limits.PingInterval
 	}
 	l.wheel.arm(index, wait)
+	if r.protocol.OverHTTP() {
+		l.watchAcknowledged(r)
+	}
 }
 
-// upgradeRaw asks for the channels of a raw connection; the 101 goes out once
-// Redis has confirmed them all.
-func (l *loop) upgradeRaw(index uint32, r *record, ahead []byte) {
+// upgradeByQuery asks for the channels of a connection that names them in its
+// query; the 101, or 200, goes out once Redis has confirmed them all.
+func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	channels, refusal := l.engine.Door.Channels(string(l.handshaker.query))
 	if refusal != nil {
-		l.refuse(index, r, refusal)
+		l.refuseWith(index, r, refusal, l.handshaker.share)
 		return
 	}
-	r.state = waiting
+	r.state, r.deaf = waiting, r.protocol.OverHTTP()
 	l.wheel.disarm(index)
-	if len(ahead) > 0 {
+	if len(ahead) > 0 && !r.deaf {
 		l.stash(index, r, ahead)
 	}
-	response := bytes.Clone(l.handshaker.response)
+	response, share := bytes.Clone(l.handshaker.response), l.handshaker.share
 	l.ask(index, r, false, func(err error) {
 		if err != nil {
-			l.refuse(index, r, modes.RefusedUnavailable)
+			l.refuseWith(index, r, modes.RefusedUnavailable, share)
 			return
 		}
 		l.respond(index, r, response)
@@ -353,9 +364,14 @@ func (l *loop) respond(index uint32, r *record, response []byte) {
 
 // refuse answers a handshake with a refusal and closes the connection.
 func (l *loop) refuse(index uint32, r *record, refusal *modes.Refusal) {
+	l.refuseWith(index, r, refusal, "")
+}
+
+// refuseWith is refuse with more headers in the answer.
+func (l *loop) refuseWith(index uint32, r *record, refusal *modes.Refusal, headers string) {
 	l.engine.Door.Refuse(refusal)
 	l.leaveAddress(index)
-	l.respond(index, r, refusalResponse(refusal))
+	l.respond(index, r, refusalResponse(refusal, headers))
 	l.turnAway(index, r)
 }
 
@@ -371,9 +387,9 @@ func (l *loop) turnAway(index uint32, r *record) {
 	l.sentAll(index, r)
 }
 
-func refusalResponse(refusal *modes.Refusal) []byte {
+func refusalResponse(refusal *modes.Refusal, headers string) []byte {
 	body := refusal.Error() + "\n"
 	return []byte("HTTP/1.1 " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status) +
-		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close" +
-		"\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n" + headers +
+		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }

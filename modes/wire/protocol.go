@@ -10,11 +10,21 @@ const (
 	Protobuf
 	// Raw sends each publication's payload, and nothing else.
 	Raw
-	// Echo sends back what it receives.
-	Echo
+	// SSE is a stream of server-sent events over plain HTTP, one for each
+	// publication.
+	SSE
+	// Stream is a stream of JSON values over plain HTTP, a line for each
+	// publication.
+	Stream
 
+	// Pushed is how many there are that publications are pushed to, for tables
+	// indexed by those.
+	Pushed
+
+	// Echo sends back what it receives.
+	Echo = Pushed
 	// Protocols is how many there are, for tables indexed by Protocol.
-	Protocols
+	Protocols = Echo + 1
 )
 
 // ProtobufSubprotocol is the WebSocket subprotocol by which a client asks for
@@ -24,7 +34,19 @@ const ProtobufSubprotocol = "centrifuge-protobuf"
 // Session tells whether connections of this protocol run a Centrifuge session.
 func (p Protocol) Session() bool { return p <= Protobuf }
 
+// OverHTTP tells whether connections of this protocol are the response to a plain
+// HTTP request, whose body has no frames: its messages end by themselves.
+func (p Protocol) OverHTTP() bool { return p == SSE || p == Stream }
+
+// ByQuery tells whether connections of this protocol name their channels in the
+// request's query.
+func (p Protocol) ByQuery() bool { return p == Raw || p.OverHTTP() }
+
+// TellsGaps tells whether connections of this protocol can be told that messages
+// may have been missed.
+func (p Protocol) TellsGaps() bool { return p.Session() || p == SSE }
+
 // String returns the name used in metrics and logs.
 func (p Protocol) String() string {
-	return [...]string{"json", "protobuf", "raw", "echo", "unknown"}[min(p, Protocols)]
+	return [...]string{"json", "protobuf", "raw", "sse", "stream", "echo", "unknown"}[min(p, Protocols)]
 }

@@ -17,6 +17,7 @@ import (
 // Data that is valid JSON is embedded as it is, but for line breaks between its
 // tokens, which separate messages in this protocol; anything else becomes a
 // JSON string. Raw sends data untouched, in a binary frame where it is no UTF-8.
+// The protocols over HTTP have no frames: see ssePush and streamPush.
 func PushFrame(p Protocol, channel string, data []byte) (frame Frame, repaired bool) {
 	switch p {
 	case JSON:
@@ -24,6 +25,10 @@ func PushFrame(p Protocol, channel string, data []byte) (frame Frame, repaired b
 	case Protobuf:
 		return ReplyFrame(Protobuf, &protocol.Reply{Push: &protocol.Push{
 			Channel: channel, Pub: &protocol.Publication{Data: data}}}), false
+	case SSE:
+		return ssePush(data)
+	case Stream:
+		return streamPush(data)
 	}
 	if utf8.Valid(data) {
 		return NewFrame(ws.OpText, data), false
@@ -60,11 +65,8 @@ func appendData(dst, data []byte) []byte {
 }
 
 // UnsubscribeFrame returns the frame by which the server ends the subscription
-// to channel. Raw and echo connections have no such message: nil.
+// to channel, in a protocol with a session.
 func UnsubscribeFrame(p Protocol, channel string, u Unsubscribe) Frame {
-	if !p.Session() {
-		return nil
-	}
 	return ReplyFrame(p, &protocol.Reply{Push: &protocol.Push{
 		Channel: channel, Unsubscribe: &protocol.Unsubscribe{Code: u.Code, Reason: u.Reason}}})
 }

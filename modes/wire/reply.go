@@ -26,13 +26,19 @@ func ReplyFrame(p Protocol, reply *protocol.Reply) Frame {
 }
 
 // PingFrame returns the frame that asks whether the client is there: an empty
-// reply in the Centrifuge protocol, RFC 6455's ping in the others.
+// reply in the Centrifuge protocol, RFC 6455's ping in the others over WebSocket.
+// Over HTTP it asks nothing, and keeps what is in between from closing a silent
+// connection.
 func PingFrame(p Protocol) Frame {
 	switch p {
 	case JSON:
 		return jsonPing
 	case Protobuf:
 		return protobufPing
+	case SSE:
+		return ssePing
+	case Stream:
+		return streamPing
 	}
 	return pingFrame
 }

@@ -1,0 +1,107 @@
+//go:build linux
+
+package optimized
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// stream returns the protocol over HTTP that a request opens. It looks at the
+// first line only.
+func (h *handshaker) stream(request []byte) (wire.Protocol, bool) {
+	target, ok := bytes.CutPrefix(request, []byte(http.MethodGet+" "))
+	if !ok {
+		return 0, false
+	}
+	target, _, _ = bytes.Cut(target, []byte{' '})
+	path, _, _ := bytes.Cut(target, []byte{'?'})
+	protocol, ok := h.engine.Door.Endpoint(string(path))
+	return protocol, ok && protocol.OverHTTP()
+}
+
+// runStream is run for a request that opens a connection over HTTP. h.response is
+// the 200.
+func (h *handshaker) runStream(protocol wire.Protocol, received []byte) error {
+	h.request.Reset(received)
+	h.requests.Reset(&h.request)
+	request, err := http.ReadRequest(h.requests)
+	h.request.Reset(nil)
+	if err != nil || !hostGiven(request, received) {
+		// net/http refuses it, with the reason.
+		return errPlain
+	}
+	host, origin := request.Host, request.Header.Get("Origin")
+	header := make(http.Header)
+	h.engine.Door.ShareWith(header, host, origin)
+	h.share = lines(header)
+	if request.ContentLength != 0 {
+		return modes.RefusedBody
+	}
+	h.host, h.origin = append(h.host[:0], host...), append(h.origin[:0], origin...)
+	if name := h.engine.Door.ForwardedHeader(); name != "" {
+		h.forwarded = append(h.forwarded, request.Header.Values(name)...)
+	}
+	if refusal := h.admit(); refusal != nil {
+		return refusal
+	}
+	h.protocol, h.query = protocol, append(h.query[:0], request.URL.RawQuery...)
+	h.response = append(h.response[:0], "HTTP/1.1 200 OK\r\n"...)
+	h.response = append(h.response, lines(h.engine.Door.StreamHeader(protocol, host, origin))...)
+	h.response = append(h.response, "\r\n"...)
+	return nil
+}
+
+// hostGiven tells whether a request has one Host header, or none where it need not
+// (RFC 9112 section 3.2). http.ReadRequest does not look.
+func hostGiven(request *http.Request, received []byte) bool {
+	hosts := 0
+	for rest := received; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
+		if _, ok := header(line, "Host"); ok {
+			hosts++
+		}
+	}
+	return hosts == 1 || hosts == 0 && !request.ProtoAtLeast(1, 1)
+}
+
+// lines are headers as they go over the wire.
+func lines(h http.Header) string {
+	var b strings.Builder
+	// Writing to a strings.Builder does not fail.
+	_ = h.Write(&b)
+	return b.String()
+}
+
+// keepAlive shows a silent connection over HTTP, and what is in between, that it
+// is not dead.
+func (l *loop) keepAlive(index uint32, r *record) {
+	interval := l.engine.Limits.PingInterval
+	if interval == 0 {
+		return
+	}
+	l.wheel.arm(index, interval)
+	frame := l.engine.pings[r.protocol]
+	l.engine.Stats.FramesOut.Add(1)
+	l.engine.Stats.BytesOut.Add(uint64(len(frame)))
+	l.write(index, r, frame, true)
+}
+
+// watchAcknowledged has the kernel end a connection over HTTP whose peer does not
+// acknowledge what it is sent, be it only what keeps it alive, for as long as
+// others have to answer a ping: it has no answer of its own.
+func (l *loop) watchAcknowledged(r *record) {
+	limits := &l.engine.Limits
+	if limits.PingInterval > 0 {
+		// Without it the kernel gives up after a quarter of an hour.
+		_ = unix.SetsockoptInt(int(r.fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
+			int((limits.PingInterval + limits.PongTimeout).Milliseconds()))
+	}
+}
