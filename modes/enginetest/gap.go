@@ -186,7 +186,7 @@ func testGapStreams(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	sse := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
 	stream := n.openStream(t, modes.PathStream+"?channel=news")
-	session := n.session(t, "news")
+	session := n.subscribed(t, "news")
 	for _, round := range []string{"1", "2"} {
 		n.bus.publish("news", round)
 		sse.expectEvent(round)
