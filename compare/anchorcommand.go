@@ -29,6 +29,7 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 		o.Peers = append(o.Peers, anchor.Peer{Name: name, Program: program})
 		return nil
 	})
+	flags.StringVar(&o.Protocol, "protocol", "centrifuge", "protocol spoken to the server: centrifuge, raw, sse or stream")
 	flags.IntVar(&o.Repeats, "repeats", 3, "runs of every scenario")
 	only := flags.String("only", "", "scenarios to run, separated by commas: "+strings.Join(anchor.Scenarios, ", "))
 	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of server and floor")

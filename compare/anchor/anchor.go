@@ -36,6 +36,9 @@ type Options struct {
 	// Env are KEY=VALUE settings for the server, over GOMAXPROCS=1, ADDR,
 	// INTERNAL_ADDR, REDIS_URL and LOG_LEVEL.
 	Env []string
+	// Protocol that the server is spoken to in, one of package load's; empty: the
+	// Centrifuge protocol.
+	Protocol string
 	// Repeats of every scenario.
 	Repeats int
 	// Only are the scenarios to run; none: all.

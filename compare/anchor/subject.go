@@ -64,7 +64,7 @@ func peerSubject(peer Peer, cpu int) subject {
 // serverSubject is a Tandem server, or another that takes its settings.
 func serverSubject(o Options) subject {
 	return subject{
-		name: o.Name, kind: withMetrics, protocol: load.Centrifuge,
+		name: o.Name, kind: withMetrics, protocol: o.Protocol,
 		spec: func(port, internal int, redis *process.Redis) process.Spec {
 			env := []string{
 				"GOMAXPROCS=1",

@@ -20,6 +20,8 @@ const (
 	Centrifuge = "centrifuge"
 	Raw        = "raw"
 	Floor      = "floor"
+	SSE        = "sse"
+	Stream     = "stream"
 )
 
 // Names of the commands; see the package documentation.
@@ -64,7 +66,7 @@ type Command struct {
 	Rate float64 `json:"rate,omitempty"`
 	// Target is the server's address, host:port or ws://host:port[/path].
 	Target string `json:"target,omitempty"`
-	// Protocol is Centrifuge (also when empty), Raw or Floor.
+	// Protocol is Centrifuge (also when empty), Raw, Floor, SSE or Stream.
 	Protocol string `json:"protocol,omitempty"`
 	// Path overrides the protocol's request path.
 	Path string `json:"path,omitempty"`
@@ -184,9 +186,9 @@ func (c *Command) checkConnect() error {
 	switch c.Protocol {
 	case "":
 		c.Protocol = Centrifuge
-	case Centrifuge, Raw, Floor:
+	case Centrifuge, Raw, Floor, SSE, Stream:
 	default:
-		return bad("connect: protocol %q is none of centrifuge, raw, floor", c.Protocol)
+		return bad("connect: protocol %q is none of centrifuge, raw, floor, sse, stream", c.Protocol)
 	}
 	if strings.ContainsAny(c.Path, " \r\n") {
 		return bad("connect: path %q holds a space or line end", c.Path)

@@ -23,8 +23,8 @@
 // opens n connections and subscribes each, rate of them a second (0: as fast as
 // they come, window at a time), and is answered when each is subscribed or has
 // failed. protocol is centrifuge (JSON, /connection/websocket), raw
-// (/ws?channel=) or floor (any first frame subscribes); path overrides the
-// request path. channel without %d is shared by all; with %d the i-th
+// (/ws?channel=), floor (any first frame subscribes), or over plain HTTP sse
+// (/sse?channel=) or stream (/stream?channel=); path overrides the request path. channel without %d is shared by all; with %d the i-th
 // connection has the channel number first+i, modulo channels where that is
 // given. from and sources set the source
 // addresses on loopback (default 127.0.1.1, 8 addresses), rcvbuf the socket's
@@ -38,7 +38,7 @@
 //	{"id":3,"cmd":"disconnect","n":500,"how":"close"}
 //
 // ends n connections (0: all): close sends a close frame and waits up to 5 s
-// for the server to end the connection, drop closes the socket, reset sends a
+// for the server to end the connection (over HTTP it is drop), drop closes the socket, reset sends a
 // TCP reset.
 //
 //	{"id":4,"cmd":"freeze","fraction":0.01}

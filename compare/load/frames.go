@@ -149,9 +149,9 @@ func (in *intake) frame(r *record, b []byte, now int64) (int, verdict) {
 }
 
 // piece takes in payload bytes of a data frame; last says that they end their
-// message. In the Centrifuge protocol each line is a message of its own.
+// message. In the Centrifuge protocol, and over HTTP, each line is a message of its own.
 func (in *intake) piece(r *record, b []byte, last bool, now int64) verdict {
-	if in.groups[r.group].protocol == protoCentrifuge {
+	if p := in.groups[r.group].protocol; p == protoCentrifuge || p.overHTTP() {
 		for {
 			i := bytes.IndexByte(b, '\n')
 			if i < 0 {

@@ -14,7 +14,16 @@ const (
 	protoCentrifuge protocol = iota
 	protoRaw
 	protoFloor
+	protoSSE
+	protoStream
 )
+
+// overHTTP says that the server's answer to the request is the connection, and has
+// no frames but lines.
+func (p protocol) overHTTP() bool { return p == protoSSE || p == protoStream }
+
+// byQuery says that the request names the channel.
+func (p protocol) byQuery() bool { return p == protoRaw || p.overHTTP() }
 
 // group is what the connections of one connect command have in common.
 type group struct {
@@ -36,6 +45,10 @@ func newGroup(c *Command) group {
 		g.protocol, path = protoRaw, "/ws"
 	case Floor:
 		g.protocol, path = protoFloor, "/"
+	case SSE:
+		g.protocol, path = protoSSE, "/sse"
+	case Stream:
+		g.protocol, path = protoStream, "/stream"
 	}
 	if g.path == "" {
 		g.path = path
@@ -51,11 +64,11 @@ func (g *group) appendChannel(dst []byte, number uint32) []byte {
 	return append(dst, g.after...)
 }
 
-// appendRequest appends the upgrade request of a connection.
+// appendRequest appends the request of a connection.
 func (g *group) appendRequest(dst []byte, channel uint32) []byte {
 	dst = append(dst, "GET "...)
 	dst = append(dst, g.path...)
-	if g.protocol == protoRaw {
+	if g.protocol.byQuery() {
 		separator := byte('?')
 		if strings.IndexByte(g.path, '?') >= 0 {
 			separator = '&'
@@ -66,6 +79,9 @@ func (g *group) appendRequest(dst []byte, channel uint32) []byte {
 	}
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, g.host...)
+	if g.protocol.overHTTP() {
+		return append(dst, headEnd...)
+	}
 	return append(dst, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"...)
 }

@@ -76,7 +76,7 @@ func (in *intake) forget(r *record) {
 // kept. Answers are appended to in.reply.
 func (in *intake) feed(r *record, b []byte, now int64) verdict {
 	if r.state != upgrading {
-		return in.frames(r, b, now)
+		return in.body(r, b, now)
 	}
 	head := b
 	kept, again := in.heads[r.index]
@@ -99,11 +99,19 @@ func (in *intake) feed(r *record, b []byte, now int64) verdict {
 		return v
 	}
 	if rest := head[i+len(headEnd):]; len(rest) > 0 {
-		if v := in.frames(r, rest, now); v != carryOn {
+		if v := in.body(r, rest, now); v != carryOn {
 			return v
 		}
 	}
 	return upgraded
+}
+
+// body takes in what follows the response head.
+func (in *intake) body(r *record, b []byte, now int64) verdict {
+	if in.groups[r.group].protocol.overHTTP() {
+		return in.piece(r, b, false, now)
+	}
+	return in.frames(r, b, now)
 }
 
 const maxHead = 8 << 10
@@ -111,19 +119,25 @@ const maxHead = 8 << 10
 var (
 	headEnd     = []byte("\r\n\r\n")
 	switching   = []byte("HTTP/1.1 101")
+	streaming   = []byte("HTTP/1.1 200")
 	acceptValue = []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 )
 
 // head judges a complete response head.
 func (in *intake) head(r *record, head []byte, now int64) verdict {
-	if !bytes.HasPrefix(head, switching) {
+	p := in.groups[r.group].protocol
+	begins := switching
+	if p.overHTTP() {
+		begins = streaming
+	}
+	if !bytes.HasPrefix(head, begins) {
 		return in.end(causeRefused, status(head))
 	}
-	if !bytes.Contains(head, acceptValue) {
+	if !p.overHTTP() && !bytes.Contains(head, acceptValue) {
 		return in.end(causeRefused, "wrong Sec-WebSocket-Accept")
 	}
 	r.state = joining
-	if in.groups[r.group].protocol == protoRaw {
+	if p.byQuery() {
 		in.joined(r, now)
 	}
 	return upgraded
@@ -187,6 +201,15 @@ func (in *intake) unusual(r *record, b []byte, now int64) verdict {
 	case protoFloor:
 		if r.state == joining {
 			in.joined(r, now)
+			return carryOn
+		}
+	case protoSSE, protoStream:
+		switch {
+		case len(b) == 0:
+			// The end of an event, or what keeps a stream alive.
+			return carryOn
+		case b[0] == ':':
+			in.count.Pings++
 			return carryOn
 		}
 	}

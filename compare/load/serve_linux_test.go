@@ -118,6 +118,36 @@ func TestEveryProtocol(t *testing.T) {
 	}
 }
 
+func TestStreamsOverHTTP(t *testing.T) {
+	for name, keepAlive := range map[string]string{SSE: ":\n\n", Stream: "\n"} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newStub(t), start(t)
+			channel := name + "-bench"
+			a := do(t, c, Command{Cmd: Connect, N: 50, Target: s.addr(), Protocol: name, Channel: channel})
+			if a.Subscribed != 50 || a.FailedTotal() != 0 {
+				t.Fatalf("%+v", a)
+			}
+			do(t, c, Command{Cmd: Mark, Next: 1})
+			for i := range uint32(20) {
+				if i == 10 {
+					for _, sub := range s.subscribers(channel) {
+						sub.write(keepAlive)
+					}
+				}
+				s.publish(channel, body(i+1, 0, 128))
+			}
+			a = do(t, c, Command{Cmd: Settle, Last: 20})
+			if a.Total.Delivered != 1000 || !a.Total.Clean() || a.Total.Unknown != 0 {
+				t.Errorf("%+v", a.Total)
+			}
+			a = do(t, c, Command{Cmd: Disconnect, N: 20})
+			if a.Subscribed != 30 || a.Closed["local"] != 20 {
+				t.Errorf("after disconnect: %+v", a)
+			}
+		})
+	}
+}
+
 // waitFor waits for a condition that another goroutine brings about.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()

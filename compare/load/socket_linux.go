@@ -316,7 +316,7 @@ func (l *loop) finish(r *record, cause int, detail string) {
 // hangUp ends a connection from this side, in one of the ways of Command.How.
 func (l *loop) hangUp(r *record, how string) {
 	if r.state == joining || r.state == joined {
-		if how == Close && r.flags&(frozen|spilled) == 0 {
+		if how == Close && r.flags&(frozen|spilled) == 0 && !l.groups[r.group].protocol.overHTTP() {
 			if r.state == joined {
 				l.joinedNow--
 			}

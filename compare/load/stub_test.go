@@ -92,6 +92,12 @@ func (s *stub) serve(c *stubConn) {
 		_, _ = io.Copy(io.Discard, r)
 		return
 	}
+	if request.URL.Path == "/sse" || request.URL.Path == "/stream" {
+		c.join(request.URL.Query().Get("channel"))
+		c.write("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+		_, _ = io.Copy(io.Discard, r)
+		return
+	}
 	if !websocket.IsWebSocketUpgrade(request) || request.Header.Get("Sec-WebSocket-Version") != "13" {
 		s.t.Errorf("no valid upgrade request: %+v", request)
 	}
@@ -163,8 +169,13 @@ func (c *stubConn) write(b string) {
 // the channel's name does not begin with raw or is bench of a floor.
 func (s *stub) publish(channel, data string) {
 	frame := text(data)
-	if strings.HasPrefix(channel, "c-") {
+	switch {
+	case strings.HasPrefix(channel, "c-"):
 		frame = text(push(channel, data))
+	case strings.HasPrefix(channel, "sse-"):
+		frame = "data: " + data + "\n\n"
+	case strings.HasPrefix(channel, "stream-"):
+		frame = data + "\n"
 	}
 	for _, c := range s.subscribers(channel) {
 		c.write(frame)
