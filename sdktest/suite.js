@@ -7,6 +7,7 @@ import {client} from "./tests/client.js";
 import {codes} from "./tests/codes.js";
 import {outages} from "./tests/outages.js";
 import {demo} from "./tests/demo.js";
+import {streams} from "./tests/streams.js";
 
 const mode = process.env.MODE;
 if (!mode || !process.env.TANDEM_SERVER) {
@@ -29,4 +30,5 @@ describe("MODE=" + mode, () => {
   codes(world);
   outages(world);
   demo(world);
+  streams(world);
 });
