@@ -117,6 +117,7 @@ func (m *client) confirmed(id uint32) (ok, all bool) {
 	v := &m.views[i]
 	if (id-firstID)%2 == 1 {
 		if v.state == leaving {
+			m.told(v) // it has ended the subscription itself, and knows
 			v.state = asked
 		}
 		// else the server ended it first

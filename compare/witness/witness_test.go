@@ -87,6 +87,17 @@ func TestAccount(t *testing.T) {
 			b.get(6)
 			b.settle(6)
 		}, 2, 0, 0, 0},
+		{"a hole, and the witness leaves before it is told", func(b *bench) {
+			b.join(0)
+			b.get(1, 4)
+			b.views[0].state = leaving
+			b.get(5)
+			b.confirmed(firstID + 1)
+			b.published = 6
+			b.confirmed(firstID)
+			b.get(7)
+			b.settle(7)
+		}, 3, 0, 0, 0},
 		{"a hole at the end of the connection", func(b *bench) {
 			b.join(0)
 			b.get(1)
