@@ -49,6 +49,10 @@ anchor: ## measure the optimized mode against the least that a server can spend,
 soak: test-deps ## run both modes for FOR (default 1h) under churn and faults; fail on what is lost, left or grows
 	$(GO) run ./compare soak -for $(FOR)
 
+.PHONY: torture
+torture: test-deps ## measure 1,000 healthy clients while 2,700 hostile ones attack, for both modes
+	$(GO) run ./compare torture
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (default 30s) each
 	@./.ci/fuzz $(FUZZTIME)

@@ -23,6 +23,8 @@ var subcommands = []subcommand{
 	{"live", "start both modes under one load and show both on a page", runLive},
 	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
 	{"anchor", "measure a server against the least that a server can spend", runAnchor},
+	{"torture", "measure healthy clients while thousands of hostile ones attack", runTorture},
+	{"hostile", "process of hostile clients, which torture starts", runHostile},
 	{"soak", "run servers for long under churn and faults, and fail on what is lost or grows", runSoak},
 }
 

@@ -62,11 +62,7 @@ func (r *run) counters(b *strings.Builder) {
 // account writes what the witnesses saw.
 func (r *run) account(row func(what, format string, a ...any)) {
 	t := r.crew.Tally()
-	var sent uint64
-	for _, n := range r.publisher.last {
-		sent += uint64(n)
-	}
-	row("published", "%d", sent)
+	row("published", "%d", r.publisher.Total())
 	row("received", "%d", t.Received)
 	row("missed, and announced", "%d", t.Announced)
 	row("lost without a word", "%d", t.Lost)

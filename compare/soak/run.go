@@ -35,7 +35,7 @@ type run struct {
 	link      *fault.Link
 	node      *node.Node
 	crew      *witness.Crew
-	publisher publisher
+	publisher *publish.Persistent
 
 	began    time.Time
 	ended    time.Time
@@ -88,10 +88,10 @@ func (r *run) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.publisher = publisher{redis: r.redis.URL(), channels: r.Channels}
+	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
 	r.crew = witness.New(witness.Options{
 		Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: r.Each,
-		Published: r.publisher.published, MinDelay: 100 * time.Millisecond, MaxDelay: 5 * time.Second,
+		Published: r.publisher.Last, MinDelay: 100 * time.Millisecond, MaxDelay: 5 * time.Second,
 		From: net.IPv4(127, 0, 1, 1), Sources: 8,
 	})
 	if err := r.crew.Start(ctx, r.Witnesses, 200); err != nil {
@@ -132,7 +132,7 @@ func (r *run) cycle(ctx context.Context) error {
 	var load sync.WaitGroup
 	var published atomic.Pointer[error]
 	load.Go(func() {
-		if err := r.publisher.run(under, r.Rate); err != nil {
+		if err := r.publisher.Publish(under, publish.Plan{Rate: r.Rate, Size: size, Order: publish.Random}); err != nil {
 			published.Store(&err)
 		}
 	})
@@ -194,7 +194,7 @@ func (r *run) rest(ctx context.Context, after string) error {
 	if err := r.crew.AwaitJoined(ctx); err != nil {
 		return fmt.Errorf("after %s: %w", after, err)
 	}
-	if err := r.publisher.burst(ctx, r.Burst); err != nil {
+	if err := r.publisher.Publish(ctx, publish.Plan{Count: r.Burst, Size: size}); err != nil {
 		return err
 	}
 	if err := r.crew.Settle(ctx); err != nil {
@@ -213,72 +213,4 @@ func (r *run) rest(ctx context.Context, after string) error {
 		r.mode, time.Now().Format(time.TimeOnly), r.cycles, after, tally.Received, tally.Announced, tally.Lost,
 		time.Since(began).Round(time.Millisecond), s.goroutines, s.descriptors, s.heap/1e6)
 	return nil
-}
-
-// publisher publishes to a Redis that fails, and counts on where it was. published
-// may be called concurrently, the rest by one goroutine at a time.
-type publisher struct {
-	redis    string
-	channels int
-	current  atomic.Pointer[publish.Publisher]
-	last     []uint32 // what the one before had sent
-}
-
-// published is the last sequence number handed to Redis, or a later one.
-func (p *publisher) published(channel uint32) uint32 {
-	if current := p.current.Load(); current != nil {
-		return current.Sent()[channel]
-	}
-	return 0
-}
-
-// open connects to Redis, until ctx ends.
-func (p *publisher) open(ctx context.Context) (*publish.Publisher, error) {
-	for {
-		next, err := publish.New(ctx, publish.Options{URL: p.redis, Channel: channel, Channels: p.channels, After: p.last})
-		if err == nil {
-			p.current.Store(next)
-			return next, nil
-		}
-		if !errors.Is(err, publish.ErrRedis) {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, nil
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// do carries out a plan, again from where it broke off whenever Redis fails.
-func (p *publisher) do(ctx context.Context, plan publish.Plan) error {
-	for ctx.Err() == nil {
-		on, err := p.open(ctx)
-		if on == nil {
-			return err
-		}
-		result, err := on.Publish(ctx, plan)
-		p.last = on.Sent()
-		_ = on.Close() // it has answered everything, or is broken
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, publish.ErrRedis) {
-			return err
-		}
-		if plan.Count > 0 {
-			plan.Count = max(plan.Count-result.Sent, 1)
-		}
-	}
-	return nil
-}
-
-// run publishes rate messages a second until ctx ends.
-func (p *publisher) run(ctx context.Context, rate float64) error {
-	return p.do(ctx, publish.Plan{Rate: rate, Size: size, Order: publish.Random})
-}
-
-func (p *publisher) burst(ctx context.Context, count int) error {
-	return p.do(ctx, publish.Plan{Count: count, Size: size})
 }

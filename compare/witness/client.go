@@ -8,12 +8,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tandem-ws/tandem/compare/frame"
 )
 
 // Ending is how a witness ends its connection.
@@ -92,15 +92,9 @@ func (o *Options) delay(attempts int) time.Duration {
 	return min(o.MaxDelay, o.MinDelay+rand.N(span+1))
 }
 
-// refused is an answer that is not 101.
-type refused int
-
-// Error names the status.
-func (r refused) Error() string { return "status " + strconv.Itoa(int(r)) }
-
 // reason is err in few words, so that it can be counted.
 func reason(err error) string {
-	var status refused
+	var status frame.Refused
 	var timeout net.Error
 	switch {
 	case errors.As(err, &status):
@@ -147,22 +141,9 @@ func upgrade(conn net.Conn, host string) (*bufio.Reader, error) {
 	if err := conn.SetDeadline(time.Now().Add(dialLimit)); err != nil {
 		return nil, err
 	}
-	const request = "GET /connection/websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	if _, err := fmt.Fprintf(conn, request, host); err != nil {
-		return nil, err
-	}
-	in := bufio.NewReaderSize(conn, bufferSize)
-	response, err := http.ReadResponse(in, nil)
+	in, err := frame.Upgrade(conn, host, frame.Centrifuge, bufferSize)
 	if err != nil {
 		return nil, err
-	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		return nil, refused(response.StatusCode)
-	}
-	const accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" // RFC 6455 section 1.3
-	if response.Header.Get("Sec-WebSocket-Accept") != accept {
-		return nil, errors.New("wrong Sec-WebSocket-Accept")
 	}
 	return in, conn.SetDeadline(time.Time{})
 }
@@ -185,7 +166,7 @@ func (m *client) end(how Ending) {
 	// an error means that the connection has ended already
 	switch how {
 	case Close:
-		_, _ = conn.Write(appendFrame(nil, opClose, []byte{3, 232})) // 1000
+		_, _ = conn.Write(frame.Append(nil, frame.Close, []byte{3, 232})) // 1000
 		_ = conn.SetReadDeadline(time.Now().Add(closeLimit))
 	case Reset:
 		if tcp, ok := conn.(*net.TCPConn); ok {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tandem-ws/tandem/compare/frame"
 	"github.com/tandem-ws/tandem/compare/payload"
 )
 
@@ -38,7 +39,7 @@ func (m *client) serve(conn *upgraded, away time.Time) (session, error) {
 	defer func() { _ = conn.Close() }() // it has ended
 	var err error
 	if m.attach(conn.Conn) {
-		if _, err = conn.Write(appendFrame(nil, opText, []byte(`{"id":1,"connect":{}}`))); err == nil {
+		if _, err = conn.Write(frame.Append(nil, frame.Text, []byte(`{"id":1,"connect":{}}`))); err == nil {
 			err = s.read()
 		}
 	}
@@ -54,22 +55,22 @@ func (s *session) read() error {
 				return err
 			}
 		}
-		op, body, err := readFrame(s.conn.in, buf)
+		op, body, err := frame.Read(s.conn.in, buf)
 		if err != nil {
 			return err
 		}
 		buf = body
 		switch op {
-		case opText:
+		case frame.Text:
 			now := time.Now()
 			for line := range bytes.SplitSeq(body, []byte("\n")) {
 				if err := s.line(line, now); err != nil {
 					return err
 				}
 			}
-		case opPing:
-			_, err = s.conn.Write(appendFrame(nil, opPong, body))
-		case opClose:
+		case frame.Ping:
+			_, err = s.conn.Write(frame.Append(nil, frame.Pong, body))
+		case frame.Close:
 			return s.farewell(body)
 		default:
 			s.broken("frame with opcode " + strconv.Itoa(int(op)))
@@ -87,7 +88,7 @@ func (s *session) farewell(body []byte) error {
 		code = closed(int(body[0])<<8 | int(body[1]))
 	}
 	// the server may be gone by now
-	_, _ = s.conn.Write(appendFrame(nil, opClose, body[:min(2, len(body))]))
+	_, _ = s.conn.Write(frame.Append(nil, frame.Close, body[:min(2, len(body))]))
 	// Codes from 3500 to 3999 forbid to come back, and those of RFC 6455 other
 	// than the ends of a connection that is well say that the witness broke a rule,
 	// which it does not.
@@ -171,7 +172,7 @@ func (s *session) line(line []byte, now time.Time) error {
 }
 
 func (s *session) send(text string) error {
-	_, err := s.conn.Write(appendFrame(nil, opText, []byte(text)))
+	_, err := s.conn.Write(frame.Append(nil, frame.Text, []byte(text)))
 	return err
 }
 
@@ -221,7 +222,7 @@ func (s *session) refusal(r *reply, line []byte) error {
 	// It writes to a connection that may have ended, which is harmless.
 	time.AfterFunc(s.client.crew.options.delay(attempts), func() {
 		if s.client.askAgain(i, conn) {
-			_, _ = conn.Write(appendFrame(nil, opText, s.client.appendSubscribe(nil, i)))
+			_, _ = conn.Write(frame.Append(nil, frame.Text, s.client.appendSubscribe(nil, i)))
 		}
 	})
 	return nil

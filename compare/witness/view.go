@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tandem-ws/tandem/compare/frame"
 	"github.com/tandem-ws/tandem/compare/payload"
 )
 
@@ -85,7 +86,7 @@ func (m *client) rejoin() bool {
 		return false
 	}
 	text := fmt.Appendf(nil, "{\"id\":%d,\"unsubscribe\":{\"channel\":%s}}\n", firstID+2*i+1, strconv.Quote(m.views[i].name))
-	_, err := conn.Write(appendFrame(nil, opText, m.appendSubscribe(text, i)))
+	_, err := conn.Write(frame.Append(nil, frame.Text, m.appendSubscribe(text, i)))
 	return err == nil
 }
 

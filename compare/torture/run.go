@@ -1,0 +1,289 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/fault"
+	"github.com/tandem-ws/tandem/compare/hostile"
+	"github.com/tandem-ws/tandem/compare/node"
+	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/witness"
+)
+
+const (
+	channel   = "torture-%d"
+	busy      = "busy-%d"
+	size      = 128 // bytes of a message
+	busySize  = 16 << 10
+	busyRate  = 40 // messages a second that nobody reads
+	restLimit = time.Minute
+	stopGrace = 20 * time.Second
+	// visits is how many new witnesses come a second.
+	visits = 5
+	// visitors is how many of them there are at a time.
+	visitors = 10
+)
+
+// run is the torture of one mode.
+type run struct {
+	Options
+	mode string
+
+	redis     *fault.Redis
+	node      *node.Node
+	crew      *witness.Crew // the healthy
+	door      *witness.Crew // those that come and go
+	publisher *publish.Persistent
+	noise     *publish.Persistent // on the channel that the hostile do not read
+
+	phases   []phase
+	failures []string
+}
+
+// phase is what was seen during one attack.
+type phase struct {
+	name              string
+	p50, p99, most    time.Duration // latency of the healthy
+	enter             time.Duration // 99th percentile of the time to come in
+	received, entered int64
+	memory            float64 // most of the server's resident bytes
+	cpu               time.Duration
+	took              time.Duration
+	hostile           hostile.Report
+	flood             bool // the attack takes all the CPU that it gets
+}
+
+func (r *run) failf(format string, a ...any) {
+	r.failures = append(r.failures, fmt.Sprintf(format, a...))
+}
+
+func (r *run) run(ctx context.Context) {
+	err := r.start(ctx)
+	for _, kinds := range phases() {
+		if err == nil {
+			err = r.phase(ctx, kinds)
+		}
+	}
+	if err != nil {
+		r.failf("%v", err)
+	} else {
+		r.judge()
+	}
+	r.stop()
+}
+
+func (r *run) start(ctx context.Context) (err error) {
+	if r.redis, err = fault.StartRedis(); err != nil {
+		return err
+	}
+	r.node, err = node.StartReady(ctx, node.Options{
+		Program: r.Server, Mode: r.mode, Redis: r.redis.Addr(), Stderr: r.Stderr,
+		Env: []string{"HANDSHAKE_TIMEOUT=3s", "MAX_QUEUED_BYTES=65536", "DRAIN_TIME=1s", "LOG_LEVEL=error"},
+	})
+	if err != nil {
+		return err
+	}
+	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
+	r.noise = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: busy, Channels: 1})
+	crew := func(from byte) *witness.Crew {
+		return witness.New(witness.Options{
+			Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: 1,
+			Published: r.publisher.Last, From: net.IPv4(127, 0, from, 1), Sources: 4,
+		})
+	}
+	r.crew, r.door = crew(1), crew(2)
+	if err := errors.Join(r.crew.Start(ctx, r.Healthy, 500), r.door.Start(ctx, visitors, 0)); err != nil {
+		return err
+	}
+	return r.joined(ctx)
+}
+
+func (r *run) joined(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	return errors.Join(r.crew.AwaitJoined(ctx), r.door.AwaitJoined(ctx))
+}
+
+func (r *run) stop() {
+	for _, crew := range []*witness.Crew{r.crew, r.door} {
+		if crew != nil {
+			crew.Close()
+		}
+	}
+	if r.node != nil {
+		if err := r.node.Stop(stopGrace); err != nil {
+			r.failf("the server ended badly: %v", err)
+		}
+	}
+	if r.redis != nil {
+		if err := r.redis.Stop(); err != nil {
+			r.failf("%v", err)
+		}
+	}
+}
+
+// phase is one attack, and coming to rest after it.
+func (r *run) phase(ctx context.Context, kinds []string) (err error) {
+	p := phase{name: strings.Join(kinds, ", "), flood: slices.ContainsFunc(kinds, hostile.Flood)}
+	switch {
+	case len(kinds) == 0 && len(r.phases) == 0:
+		p.name = "calm"
+	case len(kinds) == 0:
+		p.name = "calm again"
+	case len(kinds) > 1:
+		p.name = "all together"
+	}
+	before := r.crew.Tally()
+	began := time.Now()
+	cpu, err := r.node.CPU()
+	if err != nil {
+		return err
+	}
+	var attackers *hostile.Process
+	if len(kinds) > 0 {
+		attackers, err = hostile.Start(hostile.Options{
+			Target: r.node.Options.Public, Kinds: kinds, N: r.attackers(kinds), Busy: fmt.Sprintf(busy, 0),
+			From: "127.0.3.1", Sources: 8,
+		}, r.Stderr)
+		if err != nil {
+			return err
+		}
+	}
+	r.crew.Latency()
+	r.door.Return()
+	if err := r.load(ctx, &p); err != nil {
+		return err
+	}
+	latency, enter := r.crew.Latency(), r.door.Return()
+	p.p50, p.p99, p.most = latency.At(50), latency.At(99), latency.Max()
+	p.enter, p.entered = enter.At(99), enter.Count()
+	after, err := r.node.CPU()
+	if err != nil {
+		return err
+	}
+	p.cpu, p.took = after-cpu, time.Since(began)
+	if attackers != nil {
+		if p.hostile, err = attackers.Finish(); err != nil {
+			return err
+		}
+	}
+	if err := r.rest(ctx); err != nil {
+		return fmt.Errorf("after %s: %w", p.name, err)
+	}
+	tally := r.crew.Tally()
+	p.received = tally.Received - before.Received
+	for cause, n := range tally.Ended {
+		if n > before.Ended[cause] {
+			r.failf("%s: the server ended %d healthy connections: %s", p.name, n-before.Ended[cause], cause)
+		}
+	}
+	if !tally.Clean() {
+		r.failf("%s: %s", p.name, strings.Join(tally.Faults, "; "))
+	}
+	r.phases = append(r.phases, p)
+	return nil
+}
+
+// attackers is how many hostile clients there are of each of these kinds. Of those
+// that never read there are never more than when all attack together: the kernel
+// buffers megabytes for each before the server sees that they do not read.
+func (r *run) attackers(kinds []string) int {
+	if len(kinds) > 1 || kinds[0] == hostile.NeverReading {
+		return r.Hostile / len(hostile.Kinds())
+	}
+	return r.Hostile
+}
+
+// load publishes, has visitors come and go, and looks at the server, for one
+// phase.
+func (r *run) load(ctx context.Context, p *phase) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Phase)
+	defer cancel()
+	var running sync.WaitGroup
+	var published, noise error
+	running.Go(func() {
+		published = r.publisher.Publish(ctx, publish.Plan{Rate: r.Rate, Size: size, Order: publish.Random})
+	})
+	running.Go(func() {
+		noise = r.noise.Publish(ctx, publish.Plan{Rate: busyRate, Size: busySize})
+	})
+	running.Go(func() {
+		tick := time.NewTicker(time.Second / visits)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				r.door.Replace(1, witness.Close)
+			}
+		}
+	})
+	running.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if m, err := r.node.Memory(); err == nil {
+					p.memory = max(p.memory, float64(m.RSS))
+				}
+			}
+		}
+	})
+	running.Wait()
+	return errors.Join(published, noise)
+}
+
+// rest waits until the hostile are gone and the healthy have everything.
+func (r *run) rest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	if err := errors.Join(r.crew.Settle(ctx), r.door.Settle(ctx)); err != nil {
+		return err
+	}
+	for {
+		m, err := r.node.Metrics(ctx)
+		if err == nil && m["tandem_connections"] == float64(r.Healthy+visitors) && m["tandem_queued_bytes"] == 0 {
+			return nil
+		}
+		select {
+		case <-r.node.Done():
+			return r.node.Died()
+		case <-ctx.Done():
+			return fmt.Errorf("torture: the server has %g connections and %g bytes queued, not %d and 0: %w",
+				m["tandem_connections"], m["tandem_queued_bytes"], r.Healthy+visitors, errors.Join(err, ctx.Err()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// judge holds every phase against the bounds.
+func (r *run) judge() {
+	if r.Bounds == nil {
+		return
+	}
+	calm := &r.phases[0]
+	for i := range r.phases {
+		p := &r.phases[i]
+		free := r.Bounds.Free
+		if p.flood {
+			free = r.Bounds.Flood
+		}
+		if most := max(time.Duration(r.Bounds.Latency*float64(calm.p99)), free); p.p99 > most {
+			r.failf("%s: the 99th percentile of latency was %v, more than %v", p.name, p.p99, most)
+		}
+		if most := r.Bounds.Memory*calm.memory + r.Bounds.PerHostile*float64(r.Hostile); p.memory > most {
+			r.failf("%s: the server held %.0f MB, more than %.0f MB", p.name, p.memory/1e6, most/1e6)
+		}
+	}
+}
