@@ -119,7 +119,8 @@ type upgraded struct {
 
 func (m *client) dial(ctx context.Context, attempts int) (*upgraded, error) {
 	o := &m.crew.options
-	target := o.Targets[(int(m.number)+attempts)%len(o.Targets)]
+	targets := *m.crew.targets.Load()
+	target := targets[(int(m.number)+attempts)%len(targets)]
 	dialer := net.Dialer{Timeout: dialLimit, KeepAlive: -1}
 	if from := o.From.To4(); from != nil {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(from[0], from[1], from[2], from[3]+byte(int(m.number)%max(o.Sources, 1)))}

@@ -43,7 +43,7 @@ const (
 
 // Options say what the witnesses of a Crew do.
 type Options struct {
-	// Targets are the addresses of the nodes, host:port.
+	// Targets are the addresses of the nodes, host:port; Retarget changes them.
 	Targets []string
 	// Channel is the channels' name, with %d for the number, Channels how many
 	// there are, and Each to how many of them each witness subscribes.
@@ -71,6 +71,7 @@ type Crew struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	started atomic.Uint32
+	targets atomic.Pointer[[]string]
 
 	mu      sync.Mutex // guards members
 	members []*client
@@ -88,6 +89,7 @@ func New(o Options) *Crew {
 		o.MaxDelay = MaxDelay
 	}
 	c := &Crew{options: o, account: newAccount()}
+	c.targets.Store(&o.Targets)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -114,6 +116,10 @@ func (c *Crew) add() {
 	c.mu.Unlock()
 	c.running.Go(func() { m.run(m.ctx) })
 }
+
+// Retarget sends witnesses that come back to other nodes, as a load balancer
+// does.
+func (c *Crew) Retarget(targets ...string) { c.targets.Store(&targets) }
 
 // Size is how many witnesses there are.
 func (c *Crew) Size() int {
