@@ -53,6 +53,10 @@ soak: test-deps ## run both modes for FOR (default 1h) under churn and faults; f
 torture: test-deps ## measure 1,000 healthy clients while 2,700 hostile ones attack, for both modes
 	$(GO) run ./compare torture
 
+.PHONY: storm
+storm: test-deps ## end a node under 15,000 connections, for both modes, and see them come to another
+	$(GO) run ./compare storm
+
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (default 30s) each
 	@./.ci/fuzz $(FUZZTIME)

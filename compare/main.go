@@ -24,6 +24,7 @@ var subcommands = []subcommand{
 	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
 	{"anchor", "measure a server against the least that a server can spend", runAnchor},
 	{"torture", "measure healthy clients while thousands of hostile ones attack", runTorture},
+	{"storm", "end a node under all its clients, and see them come to another", runStorm},
 	{"hostile", "process of hostile clients, which torture starts", runHostile},
 	{"soak", "run servers for long under churn and faults, and fail on what is lost or grows", runSoak},
 }
