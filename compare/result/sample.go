@@ -1,0 +1,139 @@
+package result
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/load"
+)
+
+// Sample is one measured point of one run: an arm in a scenario, at one rate or
+// number of connections. It is complete when it exists: a run that fails leaves
+// none.
+type Sample struct {
+	Arm      string `json:"arm"`
+	Scenario string `json:"scenario"`
+	// Point says which of a scenario's points this is, "" where it has one only;
+	// X is its number (connections, messages a second), for axes.
+	Point string  `json:"point,omitempty"`
+	X     float64 `json:"x,omitempty"`
+	// Repeat counts from 1.
+	Repeat int       `json:"repeat"`
+	Start  time.Time `json:"start"`
+	// Seconds is how long the measured window lasted.
+	Seconds     float64 `json:"seconds"`
+	Connections int     `json:"connections"`
+	// Values are the figures, by the ID of a Metric.
+	Values map[string]float64 `json:"values"`
+	// Expected is how many deliveries were due; Counters what came of them.
+	Expected int64         `json:"expected"`
+	Counters load.Counters `json:"counters"`
+	// Latency is from the intended send time to delivery, ConnectTime from the
+	// intended start to the confirmed subscription.
+	Latency     load.Histogram `json:"latency,omitempty"`
+	ConnectTime load.Histogram `json:"connect_time,omitempty"`
+	Use         Use            `json:"use"`
+	// Bound says what held the run back; see Use.Bound.
+	Bound string `json:"bound"`
+	// Flaws are reasons not to trust the figures, a line each; none: sound.
+	Flaws []string `json:"flaws,omitempty"`
+}
+
+// Use is how busy everyone was in the measured window, in CPUs (1: one CPU all
+// the time).
+type Use struct {
+	Server float64 `json:"server"`
+	Load   float64 `json:"load"`
+	Redis  float64 `json:"redis"`
+	// Compare is this program itself, which publishes.
+	Compare float64 `json:"compare"`
+	// ServerCPUs and LoadCPUs are how many CPUs the server has, and load, Redis
+	// and compare together; Shared says that these are the same ones.
+	ServerCPUs int  `json:"server_cpus"`
+	LoadCPUs   int  `json:"load_cpus"`
+	Shared     bool `json:"shared,omitempty"`
+	// RedisApart says that Redis has a CPU that nobody else runs on.
+	RedisApart bool `json:"redis_apart,omitempty"`
+	// Busy is the share of time in which the busiest load process did not wait.
+	Busy float64 `json:"busy"`
+	// Others is what all else on the machine used, its host's steal included.
+	Others float64 `json:"others"`
+	// Lag is how far behind its schedule the publisher was at worst, seconds.
+	Lag float64 `json:"lag"`
+}
+
+// What can hold a run back.
+const (
+	BoundServer  = "server CPU"
+	BoundLoad    = "load CPU"
+	BoundRedis   = "Redis CPU"
+	BoundShared  = "CPU shared by all"
+	BoundPublish = "publisher"
+	BoundOthers  = "other programs"
+	BoundRate    = "the offered load"
+)
+
+const (
+	// full is the share of a CPU from which on it counts as used up.
+	full = 0.9
+	// noisy is how many CPUs others may use before they count as a disturbance:
+	// beside the CPU itself they take the caches.
+	noisy = 0.15
+)
+
+// Bound says what held the run back: BoundRate means that nothing did, and that
+// the server had CPU to spare.
+func (u Use) Bound() string {
+	others := u.Load + u.Compare
+	if !u.RedisApart {
+		others += u.Redis
+	}
+	switch {
+	case u.Shared && u.Server+others >= full*float64(u.ServerCPUs):
+		return BoundShared
+	case u.ServerCPUs > 0 && u.Server >= full*float64(u.ServerCPUs):
+		return BoundServer
+	case u.Redis >= full:
+		return BoundRedis
+	case u.Busy >= full || u.LoadCPUs > 0 && others >= full*float64(u.LoadCPUs):
+		return BoundLoad
+	case u.Others >= noisy:
+		return BoundOthers
+	case u.Lag > 0.1:
+		return BoundPublish
+	}
+	return BoundRate
+}
+
+// Missing is how many due deliveries did not happen.
+func (s *Sample) Missing() int64 { return max(s.Expected-s.Counters.Delivered, s.Counters.Lost, 0) }
+
+// Inspect adds a flaw for every way in which messages went astray. lossy says
+// that the scenario itself loses messages (Redis goes away), so that a loss is
+// a figure and no flaw.
+func (s *Sample) Inspect(lossy bool) {
+	c := s.Counters
+	for _, f := range []struct {
+		n     int64
+		what  string
+		allow bool
+	}{
+		{s.Missing(), "lost", lossy},
+		{c.Duplicated, "duplicated", false},
+		{c.Reordered, "reordered", false},
+		{c.Misrouted, "delivered to the wrong channel", false},
+		{c.Early, "delivered before the subscription was confirmed", false},
+		{c.Unknown, "not understood", false},
+	} {
+		if f.n > 0 && !f.allow {
+			s.Flaws = append(s.Flaws, fmt.Sprintf("%d of %d %s", f.n, max(s.Expected, c.Delivered), f.what))
+		}
+	}
+}
+
+// Sound says whether the figures can be trusted.
+func (s *Sample) Sound() bool { return len(s.Flaws) == 0 }
+
+// Name is scenario and point in one string.
+func (s *Sample) Name() string { return strings.TrimSpace(s.Scenario + " " + s.Point) }
