@@ -31,6 +31,9 @@ type Spec struct {
 	Path string
 	Args []string
 	Env  []string
+	// Bare keeps this process's environment from it, all but what programs need to
+	// find their way (PATH, HOME, TMPDIR): only Env can change what it does.
+	Bare bool
 	// CPUs the process may run on; none: any.
 	CPUs []int
 	// Pipes gives the process pipes for input and output: Process.Stdin, Stdout.
@@ -60,7 +63,7 @@ type Process struct {
 func Start(s Spec) (*Process, error) {
 	p := &Process{name: s.Name, done: make(chan struct{})}
 	p.cmd = exec.Command(s.Path, s.Args...)
-	p.cmd.Env = append(os.Environ(), s.Env...)
+	p.cmd.Env = append(s.inherited(), s.Env...)
 	p.cmd.Stderr = io.MultiWriter(&p.tail, orDiscard(s.Stderr))
 	// programs that leave grandchildren holding standard error must not hang Wait
 	p.cmd.WaitDelay = 5 * time.Second
@@ -104,6 +107,20 @@ func orDiscard(w io.Writer) io.Writer {
 		return io.Discard
 	}
 	return w
+}
+
+// inherited is what the process takes over of this one's environment.
+func (s *Spec) inherited() []string {
+	if !s.Bare {
+		return os.Environ()
+	}
+	var kept []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
 }
 
 // PID is the process id.

@@ -80,6 +80,26 @@ func TestStopKillsWhatDoesNotListen(t *testing.T) {
 	}
 }
 
+func TestBareEnvironment(t *testing.T) {
+	t.Setenv("SEND_QUEUE", "from outside")
+	for bare, want := range map[bool]string{true: "none own\n", false: "from outside own\n"} {
+		p, err := Start(Spec{
+			Name: "sh", Path: "/bin/sh", Pipes: true, Bare: bare, Env: []string{"OWN=own"},
+			Args: []string{"-c", "echo ${SEND_QUEUE:-none} $OWN"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(p.Stdout)
+		if err != nil || string(said) != want {
+			t.Errorf("bare %v: got %q, %v, want %q", bare, said, err, want)
+		}
+		if err := p.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestNoSuchProgram(t *testing.T) {
 	for _, pipes := range []bool{false, true} {
 		if _, err := Start(Spec{Name: "nothing", Path: "/nonexistent", Pipes: pipes}); err == nil || !strings.Contains(err.Error(), "nothing") {
