@@ -28,7 +28,7 @@
 // connection has the channel number first+i, modulo channels where that is
 // given. from and sources set the source
 // addresses on loopback (default 127.0.1.1, 8 addresses), rcvbuf the socket's
-// receive buffer, timeout_ms the deadline of one handshake (default 15,000).
+// receive buffer, segment its largest TCP segment, timeout_ms the deadline of one handshake (default 15,000).
 // connect commands are worked off one after another.
 //
 //	{"id":2,"cmd":"idle","ms":5000}

@@ -34,10 +34,11 @@ type group struct {
 	host, path    string
 	timeout       int64 // ns
 	rcvbuf        int
+	segment       int
 }
 
 func newGroup(c *Command) group {
-	g := group{host: c.Target, path: c.Path, timeout: int64(c.TimeoutMS) * 1e6, rcvbuf: c.Rcvbuf}
+	g := group{host: c.Target, path: c.Path, timeout: int64(c.TimeoutMS) * 1e6, rcvbuf: c.Rcvbuf, segment: c.Segment}
 	g.before, g.after, g.each = strings.Cut(c.Channel, "%d")
 	path := "/connection/websocket"
 	switch c.Protocol {

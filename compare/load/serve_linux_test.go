@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -283,6 +284,27 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+func TestSegment(t *testing.T) {
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Connect, N: 1, Target: s.addr(), Channel: "c-x", Segment: 1460})
+	do(t, c, Command{Cmd: Connect, N: 1, Target: s.addr(), Channel: "c-y"})
+	for channel, small := range map[string]bool{"c-x": true, "c-y": false} {
+		raw, err := s.subscribers(channel)[0].Conn.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Control(func(fd uintptr) {
+			size, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+			if err != nil || (size <= 1460) != small {
+				t.Errorf("%s: segments of %d bytes, %v", channel, size, err)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestPublishFromClients(t *testing.T) {
 	for _, channel := range []string{"c-x", "c-%d"} {
 		t.Run(channel, func(t *testing.T) {
@@ -384,6 +406,7 @@ func TestBadCommands(t *testing.T) {
 		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", Channel: "%s"},
 		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", From: "::1"},
 		{Cmd: Connect, N: -1, Target: "127.0.0.1:1"},
+		{Cmd: Connect, N: 1, Target: "127.0.0.1:1", Segment: 10},
 		{Cmd: Churn, Rate: -1},
 		{Cmd: Disconnect, How: "softly"},
 		{Cmd: Freeze, Fraction: 2},

@@ -93,6 +93,11 @@ func (l *loop) open(r *record) error {
 			return err
 		}
 	}
+	if g.segment > 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, g.segment); err != nil {
+			return err
+		}
+	}
 	if err := t.connect(fd); err != nil {
 		return err
 	}
