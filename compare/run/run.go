@@ -1,0 +1,357 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/arm"
+	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/result"
+	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/scenario"
+)
+
+// session is what all runs have in common.
+type session struct {
+	o        Options
+	began    time.Time
+	plan     plan
+	place    rig.Placement
+	manifest result.Manifest
+	writer   *result.Writer
+	// windows that were measured, and those disturbed by other programs
+	windows, disturbed int
+}
+
+// Run measures and returns the path of the results folder. ErrPartial comes with
+// a folder: it holds what was measured before the end of ctx or the failures that
+// the text names. Other errors come without one.
+func Run(ctx context.Context, o Options) (folder string, err error) {
+	if err := o.check(); err != nil {
+		return "", err
+	}
+	s := &session{o: o, began: time.Now()}
+	s.manifest.Started = time.Now().UTC().Truncate(time.Second)
+	// first of all, so that nobody waits for a folder that cannot be written
+	if s.writer, err = result.Create(s.out()); err != nil {
+		return "", err
+	}
+	defer func() {
+		if s.manifest.Done == 0 {
+			err = errors.Join(err, s.writer.Discard())
+			return
+		}
+		err = errors.Join(err, s.writer.Close())
+	}()
+	dir, err := os.MkdirTemp("", "tandem-compare-")
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := s.prepare(ctx, dir); err != nil {
+		return "", err
+	}
+	if err := s.tryArms(ctx); err != nil {
+		return "", err
+	}
+	if err := s.writer.Manifest(&s.manifest); err != nil {
+		return "", err
+	}
+	failed := s.measure(ctx)
+	if s.disturbed > 0 {
+		s.say("other programs used the CPUs in %d of %d measured windows: repeat on a quiet machine for figures to rely on", s.disturbed, s.windows)
+	}
+	s.manifest.Ended = time.Now().UTC().Truncate(time.Second)
+	if s.manifest.Done == 0 {
+		return "", failed
+	}
+	return s.writer.Path(), errors.Join(failed, s.writer.Manifest(&s.manifest))
+}
+
+func (s *session) out() string {
+	if s.o.Out != "" {
+		return s.o.Out
+	}
+	return filepath.Join("results", s.manifest.Started.Format("2006-01-02T15-04-05"))
+}
+
+// prepare finds out all that can be known before the first run.
+func (s *session) prepare(ctx context.Context, dir string) error {
+	available, err := cpus()
+	if err != nil {
+		return err
+	}
+	m := &s.manifest
+	s.place, m.CPUs = rig.Place(available)
+	s.plan = makePlan(&s.o)
+	if len(s.plan.steps) == 0 {
+		return fmt.Errorf("%w: nothing is left to measure: %s: %s", ErrOptions, s.plan.skipped[0].Scenario, s.plan.skipped[0].Why)
+	}
+	if err := s.program(ctx, dir); err != nil {
+		return err
+	}
+	if err := s.checkSettings(ctx); err != nil {
+		return err
+	}
+	version, ok := rig.RedisVersion(ctx)
+	m.Redis = result.Redis{Embedded: !ok, Version: version}
+	if !ok {
+		m.Redis.Version = "embedded (miniredis)"
+		s.say("no redis-server or valkey-server found: using an embedded Redis, which is slower; install redis for better figures")
+	}
+	m.Profile, m.Repeats, m.Order = s.o.Profile, s.o.Repeats, order
+	m.Planned, m.Skipped = len(s.plan.steps), s.plan.skipped
+	m.Partial = "the measurement did not come to its end"
+	m.Go = runtime.Version()
+	m.Commit = commit(ctx)
+	m.Host, m.Limits = host()
+	for _, a := range s.o.Arms {
+		entry := result.Arm{Name: a.Name, Env: a.Env}
+		if a.External == nil {
+			entry.Env = append(rig.Base(), a.Env...)
+		} else {
+			entry.External = "ws://" + a.External.Addr + a.External.Path
+		}
+		m.Arms = append(m.Arms, entry)
+	}
+	for _, sc := range s.o.Scenarios {
+		m.Scenarios = append(m.Scenarios, result.Scenario{
+			Name: sc.Name, Title: sc.Title, Shows: sc.Shows, Env: sc.Env,
+			Load: sc.Describe(sc.Size(s.o.Profile, s.o.Override)),
+		})
+	}
+	m.Args = hideKeys(s.o.Args)
+	m.Repeat = "go run ./compare run " + quote(m.Args)
+	s.say("%s", m.CPUs.Says)
+	s.say("%d runs (%d arms, %d scenarios, %d repeats), about %v", len(s.plan.steps), len(s.o.Arms), len(s.o.Scenarios), s.o.Repeats, s.plan.takes().Round(time.Second))
+	if s.o.Budget > 0 && s.plan.takes() > s.o.Budget {
+		s.say("bounded to %v: repeats that do not fit are left out", s.o.Budget)
+	}
+	return nil
+}
+
+// hideKeys leaves API keys out of what is written down.
+func hideKeys(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		before, after, ok := strings.Cut(a, ",key=")
+		if ok {
+			_, rest, more := strings.Cut(after, ",")
+			if a = before + ",key=SECRET"; more {
+				a += "," + rest
+			}
+		}
+		out[i] = a
+	}
+	return out
+}
+
+func quote(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if out[i] = a; strings.ContainsAny(a, " $&;'\"*?") {
+			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// program sees that there is a server to start, if any arm needs one.
+func (s *session) program(ctx context.Context, dir string) (err error) {
+	needed := false
+	for _, a := range s.o.Arms {
+		needed = needed || a.External == nil
+	}
+	if !needed {
+		return nil
+	}
+	if s.o.Server == "" {
+		s.say("building the server")
+		if s.o.Server, err = build(ctx, dir); err != nil {
+			return err
+		}
+	}
+	s.manifest.Server, err = versionOf(ctx, s.o.Server)
+	return err
+}
+
+// checkSettings finds settings that the server does not know, and would not mind.
+func (s *session) checkSettings(ctx context.Context) error {
+	var known []string
+	for _, a := range s.o.Arms {
+		for _, kv := range a.Env {
+			key, _, _ := strings.Cut(kv, "=")
+			if strings.HasPrefix(key, "GO") {
+				continue // of the Go runtime
+			}
+			if known == nil {
+				var err error
+				if known, err = settingsOf(ctx, s.o.Server); err != nil {
+					return err
+				}
+			}
+			if !slices.Contains(known, key) {
+				return fmt.Errorf("%w: arm %s: the server has no setting %s: go run ./server -help lists all", ErrOptions, a.Name, key)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *session) say(format string, a ...any) {
+	_, _ = fmt.Fprintf(s.o.Terminal, format+"\n", a...)
+}
+
+// tooMany failures in a row mean that going on is no use.
+const tooMany = 3
+
+// measure makes the runs. The error says why not all of them were made.
+func (s *session) measure(ctx context.Context) error {
+	if len(s.place.Load) > 0 {
+		// the publisher is in this process; building the server is over
+		if err := process.Pin(s.place.Load...); err != nil {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
+	debug.SetGCPercent(400) // a publisher that stops to collect is late
+	g := newProgress(s.o.Terminal, s.o.Interactive, s.plan)
+	defer g.close()
+	m := &s.manifest
+	measuring := time.Now()
+	var first error
+	row := 0
+	for i, st := range s.plan.steps {
+		if ctx.Err() != nil {
+			break
+		}
+		if i > 0 && st.repeat != s.plan.steps[i-1].repeat && s.o.Budget > 0 {
+			// as long as the repeat before took
+			each := time.Since(measuring) / time.Duration(st.repeat-1)
+			if time.Since(s.began)+each > s.o.Budget {
+				g.remark("no time for repeat %d within %v: it is left out", st.repeat, s.o.Budget)
+				m.Planned, m.Repeats = i, st.repeat-1
+				break
+			}
+		}
+		g.begin(st)
+		samples, err := s.one(ctx, st)
+		g.end(st)
+		if ctx.Err() != nil {
+			break // a run that was interrupted is none
+		}
+		if err == nil {
+			err = s.writer.Append(samples)
+		}
+		s.tellFlaws(g, st, samples)
+		if err != nil {
+			g.remark("%s: %v", st, err)
+			m.Failed = append(m.Failed, result.Failed{Arm: st.arm.Name, Scenario: st.scenario.Name, Repeat: st.repeat, Why: err.Error()})
+			if first == nil {
+				first = err
+			}
+			if row++; row == tooMany {
+				break
+			}
+			continue
+		}
+		row = 0
+		m.Done++
+		// whatever ends this program, the folder says how far it got
+		if err := s.writer.Manifest(m); err != nil {
+			first = err
+			break
+		}
+	}
+	return s.verdict(ctx, first, row)
+}
+
+// tellFlaws says at once what is wrong with a run's figures.
+func (s *session) tellFlaws(g *progress, st step, samples []result.Sample) {
+	for i := range samples {
+		s.windows++
+		if samples[i].Bound == result.BoundOthers {
+			s.disturbed++
+		}
+		for _, flaw := range samples[i].Flaws {
+			g.remark("%s: not sound: %s", strings.TrimSpace(st.String()+" "+samples[i].Point), flaw)
+		}
+	}
+}
+
+// verdict says whether all runs were made, and if not, why.
+func (s *session) verdict(ctx context.Context, first error, row int) error {
+	m := &s.manifest
+	switch {
+	case ctx.Err() != nil:
+		m.Partial = fmt.Sprintf("interrupted: %d of %d runs were made", m.Done, m.Planned)
+	case row == tooMany:
+		m.Partial = fmt.Sprintf("given up after %d failed runs in a row: %d of %d runs were made", row, m.Done, m.Planned)
+	case len(m.Failed) > 0:
+		m.Partial = fmt.Sprintf("%d of %d runs failed", len(m.Failed), m.Planned)
+	case first != nil:
+		m.Partial = fmt.Sprintf("the results could not be written: %d of %d runs were made", m.Done, m.Planned)
+	default:
+		m.Partial = ""
+		return nil
+	}
+	if first != nil {
+		return fmt.Errorf("%w: %s: %w", ErrPartial, m.Partial, first)
+	}
+	return fmt.Errorf("%w: %s", ErrPartial, m.Partial)
+}
+
+// tryArms starts every arm once and has it deliver a message, so that what cannot
+// be measured is known before anything is.
+func (s *session) tryArms(ctx context.Context) error {
+	for _, a := range s.o.Arms {
+		err := s.try(ctx, a)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: interrupted: nothing was measured", ErrPartial)
+		case err != nil:
+			return fmt.Errorf("arm %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *session) try(ctx context.Context, a arm.Arm) error {
+	r, err := rig.Start(ctx, rig.Options{
+		Arm: a, Server: s.o.Server, CPUs: s.place, Connections: 1,
+		Embedded: s.manifest.Redis.Embedded, Self: s.o.Self, Stderr: s.o.Stderr,
+	})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return scenario.Try(r)
+}
+
+// one makes one run on a rig of its own.
+func (s *session) one(ctx context.Context, st step) (samples []result.Sample, err error) {
+	r, err := rig.Start(ctx, rig.Options{
+		Arm: st.arm, Server: s.o.Server, Env: st.scenario.Env, CPUs: s.place,
+		Connections: st.scenario.Most(st.size), Embedded: s.manifest.Redis.Embedded,
+		Self: s.o.Self, Stderr: s.o.Stderr,
+	})
+	if err != nil {
+		return nil, err
+	}
+	samples, err = st.scenario.Run(r, st.size)
+	r.Close()
+	if err != nil {
+		return nil, err
+	}
+	for i := range samples {
+		samples[i].Arm, samples[i].Repeat = st.arm.Name, st.repeat
+	}
+	return samples, nil
+}
