@@ -1,0 +1,134 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"golang.org/x/perf/benchmath"
+
+	"github.com/tandem-ws/tandem/compare/result"
+)
+
+// ErrNothing says that two folders have nothing in common.
+var ErrNothing = errors.New("report: the two folders have no arm and scenario in common")
+
+// Changes compares two folders, arm by arm and point by point: medians, ranges,
+// the p of the Mann-Whitney U test, and result.Judge's word.
+func Changes(w io.Writer, before, after *Report) error {
+	t := newTable([]string{"", "arm", "before", "after", "change", "p", ""}, 1, 6)
+	n := make(map[result.Verdict]int)
+	rows := 0
+	for _, p := range before.points {
+		q := after.point(p)
+		if q == nil {
+			continue
+		}
+		name := before.folder.Manifest.ScenarioOf(p.Scenario).Title
+		if p.Name != "" {
+			name += ", " + p.Name
+		}
+		for _, metric := range p.Metrics() {
+			if metric.Plain {
+				continue
+			}
+			title := name + "\n" + metric.Name
+			for _, a := range before.arms {
+				old, new := p.Figure(a, metric.ID), q.Figure(a, metric.ID)
+				if !old.Have() || !new.Have() {
+					continue
+				}
+				j := judge(metric, old, new)
+				word := j.verdict.String()
+				if j.class == "loss" {
+					word = j.says
+				} else {
+					n[j.verdict]++
+				}
+				t.AppendRow(table.Row{title, a, plain.figure(old, metric), plain.figure(new, metric), change(result.Ratio(old, new)), significance(old, new), word})
+				title = ""
+				rows++
+			}
+		}
+	}
+	if rows == 0 {
+		return fmt.Errorf("%w: %s and %s", ErrNothing, before.folder.Path, after.folder.Path)
+	}
+	var b strings.Builder
+	for _, s := range unlike(before, after) {
+		b.WriteString("! " + s + "\n")
+	}
+	for _, r := range []*Report{before, after} {
+		for _, s := range r.alarms() {
+			fmt.Fprintf(&b, "! %s: %s\n", r.folder.Path, s)
+		}
+	}
+	fmt.Fprintf(&b, "before: %s\nafter:  %s\n%s\n", before.says(), after.says(), t.Render())
+	fmt.Fprintf(&b, "%d better, %d worse, %d within the noise, %d with one run on a side.\np is of the Mann-Whitney U test; it has a say from four runs on both sides, else ranges that do not touch decide.\n",
+		n[result.Better], n[result.Worse], n[result.Noise], n[result.Unknown])
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// point is the one of the same name.
+func (r *Report) point(p *result.Point) *result.Point {
+	i := slices.IndexFunc(r.points, func(q *result.Point) bool { return q.Scenario == p.Scenario && q.Name == p.Name })
+	if i < 0 {
+		return nil
+	}
+	return r.points[i]
+}
+
+func (r *Report) says() string {
+	m := &r.folder.Manifest
+	s := r.folder.Path + ", " + m.Started.UTC().Format("2006-01-02 15:04 MST") + ", profile " + m.Profile
+	if m.Commit != "" {
+		s += ", commit " + m.Commit
+	}
+	return s
+}
+
+// significance is the p value, "" where there are too few runs to have one.
+func significance(a, b result.Figure) string {
+	if len(a.Values) < 2 || len(b.Values) < 2 {
+		return ""
+	}
+	c := benchmath.AssumeNothing.Compare(
+		benchmath.NewSample(slices.Clone(a.Values), &benchmath.DefaultThresholds),
+		benchmath.NewSample(slices.Clone(b.Values), &benchmath.DefaultThresholds))
+	return fmt.Sprintf("%.3f", c.P)
+}
+
+// unlike are the ways in which two folders were not measured alike, a line each:
+// what differs between them may be due to these.
+func unlike(a, b *Report) (lines []string) {
+	m, n := &a.folder.Manifest, &b.folder.Manifest
+	for _, d := range []struct{ what, before, after string }{
+		{"CPU", m.Host.CPU, n.Host.CPU},
+		{"number of CPUs", fmt.Sprint(m.Host.CPUs), fmt.Sprint(n.Host.CPUs)},
+		{"placement on CPUs", m.CPUs.Says, n.CPUs.Says},
+		{"kernel", m.Host.Kernel, n.Host.Kernel},
+		{"Redis", m.Redis.Version, n.Redis.Version},
+		{"Go", m.Go, n.Go},
+	} {
+		if d.before != d.after {
+			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", d.what, d.before, d.after))
+		}
+	}
+	for _, s := range m.Scenarios {
+		i := slices.IndexFunc(n.Scenarios, func(o result.Scenario) bool { return o.Name == s.Name })
+		if i >= 0 && (n.Scenarios[i].Load != s.Load || !slices.Equal(n.Scenarios[i].Env, s.Env)) {
+			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", s.Name, s.Load, n.Scenarios[i].Load))
+		}
+	}
+	for _, x := range m.Arms {
+		i := slices.IndexFunc(n.Arms, func(o result.Arm) bool { return o.Name == x.Name })
+		if i >= 0 && !slices.Equal(n.Arms[i].Env, x.Env) {
+			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", x.Name, strings.Join(x.Env, " "), strings.Join(n.Arms[i].Env, " ")))
+		}
+	}
+	return lines
+}

@@ -1,0 +1,103 @@
+package report
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/tandem-ws/tandem/compare/result"
+)
+
+// ledger is the point that has the ledger's items.
+type ledger struct {
+	r     *Report
+	point *result.Point
+}
+
+// ledger is nil where it was not measured.
+func (r *Report) ledger() *ledger {
+	points := r.of(result.LedgerScenario)
+	if len(points) == 0 {
+		return nil
+	}
+	return &ledger{r, points[len(points)-1]}
+}
+
+// articleBytes is a figure of the article.
+func articleBytes(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return amount(v, "B")
+}
+
+// table has an item a row: the article's figure, and that of each arm.
+func (l *ledger) table(m markup) table.Writer {
+	header := []string{"", "the article"}
+	for _, a := range l.r.arms {
+		header = append(header, m.text(a))
+	}
+	t := newTable(header)
+	t.Style().HTML.CSSClass = "ledger"
+	for _, item := range result.Ledger {
+		metric := result.MetricOf(item.ID)
+		name := m.row(item.Name, "")
+		if m == page {
+			name = m.row(item.Name, item.About)
+		}
+		if item.ID == result.LedgerTotal {
+			t.AppendSeparator()
+		}
+		row := table.Row{name, m.text(articleBytes(item.Article))}
+		for _, a := range l.r.arms {
+			row = append(row, m.figure(l.point.Figure(a, item.ID), metric))
+		}
+		t.AppendRow(row)
+	}
+	return t
+}
+
+// total is what an arm's connection holds, in user memory and in the kernel.
+func (l *ledger) total(arm string) (user, kernel float64) {
+	return l.point.Figure(arm, result.LedgerTotal).Median, l.point.Figure(arm, result.LedgerKernel).Median
+}
+
+// projection is what the article's number of connections would hold.
+func (l *ledger) projection(m markup) table.Writer {
+	header := []string{"", "the article"}
+	for _, a := range l.r.arms {
+		header = append(header, m.text(a))
+	}
+	t := newTable(header)
+	t.Style().HTML.CSSClass = "ledger"
+	const n = result.ArticleConnections
+	article := 0.0
+	for _, item := range result.Ledger {
+		if item.ID == result.LedgerTotal {
+			article = item.Article
+		}
+	}
+	user, kernel := table.Row{"user memory", m.text(amount(article*n, "B"))}, table.Row{"kernel, server's end", "-"}
+	sum, share := table.Row{m.mark("name", "together"), "-"}, table.Row{"kernel's share", "-"}
+	for _, a := range l.r.arms {
+		u, k := l.total(a)
+		user, kernel = append(user, m.text(projected(u))), append(kernel, m.text(projected(k)))
+		sum = append(sum, m.mark("median", projected(u+k)))
+		part := "-"
+		if s := k / (u + k); !math.IsNaN(s) && s > 0 {
+			part = fmt.Sprintf("%.0f%%", s*100)
+		}
+		share = append(share, m.text(part))
+	}
+	t.AppendRows([]table.Row{user, kernel, sum, share})
+	return t
+}
+
+// projected is what so many bytes a connection come to.
+func projected(each float64) string {
+	if math.IsNaN(each) {
+		return "-"
+	}
+	return amount(each*result.ArticleConnections, "B")
+}
