@@ -47,7 +47,9 @@ type trouble struct {
 
 func (r *Report) troubles() (list []trouble) {
 	m := &r.folder.Manifest
-	title := func(scenario, point string) string { return strings.TrimSpace(m.ScenarioOf(scenario).Title + " " + point) }
+	title := func(scenario, point string) string {
+		return strings.TrimSpace(m.ScenarioOf(scenario).Title + " " + point)
+	}
 	for _, f := range m.Failed {
 		list = append(list, trouble{"failed", f.Arm, title(f.Scenario, ""), fmt.Sprint(f.Repeat), f.Why})
 	}

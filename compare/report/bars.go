@@ -16,6 +16,9 @@ import (
 // room right of the longest bar, for its figure, as a share of the bar.
 const room = 0.75
 
+// nameAlign puts the middle of small letters beside the middle of a bar.
+const nameAlign = text.YAlignment(-0.62)
+
 // bars shows one metric of one point: a bar an arm, a ring a run; nil where no arm
 // has it.
 func (r *Report) bars(name, title string, p *result.Point, metric result.Metric) (*chart, error) {
@@ -94,11 +97,12 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, r
 		}
 		label.TextStyle[0] = style(12, false, ink)
 		label.TextStyle[0].YAlign = text.YCenter
-		label.Offset = vg.Point{X: 7}
+		label.Offset = vg.Point{X: 7, Y: 1.5}
 		p.Add(label)
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(names)
 	p.Y.Tick.Label.Color = ink
+	p.Y.Tick.Label.YAlign = nameAlign
 	p.Y.Tick.Length = 0
 	p.Y.Padding = 0
 	p.Y.Min, p.Y.Max = -0.5, float64(len(list))-0.5
@@ -185,11 +189,12 @@ func (l *ledger) chart() (*chart, error) {
 		}
 		label.TextStyle[0] = style(13, true, ink)
 		label.TextStyle[0].YAlign = text.YCenter
-		label.Offset = vg.Point{X: 7}
+		label.Offset = vg.Point{X: 7, Y: 1.5}
 		p.Add(label)
 	}
 	p.Y.Tick.Marker, p.Y.Tick.Label.Color, p.Y.Tick.Length = plot.ConstantTicks(names), ink, 0
 	p.Y.Width = 0
+	p.Y.Tick.Label.YAlign = nameAlign
 	p.Y.Min, p.Y.Max = -0.5, float64(len(rows))-0.5
 	p.X.Min, p.X.Max = 0, biggest*1.1
 	c.high = titleHigh + 2*legendHigh + vg.Length(len(rows))*40 + 30

@@ -40,6 +40,9 @@ func (m markup) row(name, note string) string {
 	if note == "" {
 		return m.mark("name", name)
 	}
+	if m == plain {
+		return name + ", " + note
+	}
 	return m.mark("name", name) + "\n" + m.mark("note", note)
 }
 
@@ -50,7 +53,11 @@ func (m markup) figure(f result.Figure, metric result.Metric) string {
 	}
 	s := m.mark("median", amount(f.Median, metric.Unit))
 	if len(f.Values) > 1 {
-		s += " " + m.mark("range", "("+span(f, metric.Unit)+")")
+		between := "\n"
+		if m == page {
+			between = " "
+		}
+		s += between + m.mark("range", "("+span(f, metric.Unit)+")")
 	}
 	if f.Unsound > 0 {
 		s += "\n" + m.mark("loss", fmt.Sprintf("FLAWED: %d of %s", f.Unsound, count(len(f.Values), "run")))
@@ -84,6 +91,8 @@ func judge(metric result.Metric, base, f result.Figure) judgement {
 		return judgement{verdict: result.None}
 	case base.Unsound > 0 || f.Unsound > 0:
 		return judgement{v, "loss", "not judged: flawed runs"}
+	case v == result.Noise && base.Median == f.Median:
+		return judgement{v, "noise", "the same"}
 	case v == result.Noise:
 		return judgement{v, "noise", add("within the noise")}
 	case v == result.Unknown:

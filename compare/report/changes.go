@@ -36,6 +36,7 @@ func Changes(w io.Writer, before, after *Report) error {
 				continue
 			}
 			title := name + "\n" + metric.Name
+			t.AppendSeparator()
 			for _, a := range before.arms {
 				old, new := p.Figure(a, metric.ID), q.Figure(a, metric.ID)
 				if !old.Have() || !new.Have() {

@@ -38,7 +38,7 @@ const (
 	chartHigh  = vg.Length(300)
 	titleHigh  = vg.Length(38)
 	legendHigh = vg.Length(20)
-	margin     = vg.Length(6)
+	margin     = vg.Length(2)
 )
 
 func sans(size vg.Length, bold bool) font.Font {
@@ -60,31 +60,35 @@ func newPlot() *plot.Plot {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color = grid
 		a.Width = 1
-		a.Padding = 4
+		a.Padding = 0
 		a.Tick.Color = grid
 		a.Tick.Width = 1
 		a.Tick.Length = 3
 		a.Tick.Label.Font, a.Tick.Label.Color = sans(12, false), soft
 		a.Label.TextStyle.Font, a.Label.TextStyle.Color = sans(12, false), soft
 		a.Label.Padding = 2
-		a.Tick.Marker = labelled{plot.DefaultTicks{}, plainly}
+		a.Tick.Marker = niceTicks{}
 	}
 	return p
 }
 
-// labelled are ticks with labels that people read.
-type labelled struct {
-	plot.Ticker
-	show func(float64) string
-}
+// niceTicks are about five steps of 1, 2 or 5 times a power of ten.
+type niceTicks struct{}
 
 // Ticks implements plot.Ticker.
-func (l labelled) Ticks(from, to float64) []plot.Tick {
-	ticks := l.Ticker.Ticks(from, to)
-	for i := range ticks {
-		if ticks[i].Label != "" {
-			ticks[i].Label = l.show(ticks[i].Value)
+func (niceTicks) Ticks(from, to float64) (ticks []plot.Tick) {
+	if !(to > from) {
+		return nil
+	}
+	step := math.Pow(10, math.Floor(math.Log10((to-from)/4)))
+	for _, by := range []float64{5, 2} {
+		if (to-from)/(step*by) >= 3.5 {
+			step *= by
+			break
 		}
+	}
+	for i := math.Ceil(from / step); i*step <= to; i++ {
+		ticks = append(ticks, plot.Tick{Value: i * step, Label: plainly(i * step)})
 	}
 	return ticks
 }

@@ -62,6 +62,7 @@ type section struct {
 type ledgerSays struct {
 	section
 	Projection template.HTML
+	Projected  string // from what
 }
 
 type fact struct{ Name, Value string }
@@ -119,7 +120,7 @@ func (r *Report) content() (content, error) {
 		says := &ledgerSays{section: section{
 			ID: s.Name, Title: s.Title, Shows: s.Shows, Load: s.Load, Env: strings.Join(s.Env, " "),
 			Table: template.HTML(l.table(page).RenderHTML()), Notes: r.flaws([]*result.Point{l.point}),
-		}, Projection: template.HTML(l.projection(page).RenderHTML())}
+		}, Projection: template.HTML(l.projection(page).RenderHTML()), Projected: l.projected()}
 		drawn, err := l.chart()
 		if err != nil {
 			return c, err
@@ -275,21 +276,30 @@ func (r *Report) compared() string {
 	return r.arms[len(r.arms)-1]
 }
 
+// ratio says how the compared arm stands to the first; "" where there is but one
+// arm or figure.
+func (r *Report) ratio(s shown) (says, class string) {
+	other := r.compared()
+	if other == r.base() {
+		return "", ""
+	}
+	base, f := s.point.Figure(r.base(), s.metric.ID), s.point.Figure(other, s.metric.ID)
+	j := judge(s.metric, base, f)
+	switch {
+	case j.class == "loss":
+		return j.says, j.class
+	case j.verdict == result.Noise:
+		return "within the noise", j.class
+	case j.verdict == result.None:
+		return "", ""
+	}
+	return change(result.Ratio(base, f)), j.class
+}
+
 func (r *Report) tiles() (list []tile) {
 	for _, s := range r.summary() {
 		t := tile{What: s.what}
-		if other := r.compared(); other != r.base() {
-			base, f := s.point.Figure(r.base(), s.metric.ID), s.point.Figure(other, s.metric.ID)
-			j := judge(s.metric, base, f)
-			t.Class = j.class
-			t.Ratio = change(result.Ratio(base, f))
-			switch {
-			case j.class == "loss":
-				t.Ratio = "not judged: flawed runs"
-			case j.verdict == result.Noise:
-				t.Ratio = "within the noise"
-			}
-		}
+		t.Ratio, t.Class = r.ratio(s)
 		for _, a := range r.arms {
 			f := s.point.Figure(a, s.metric.ID)
 			if !f.Have() {

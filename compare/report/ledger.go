@@ -58,9 +58,30 @@ func (l *ledger) table(m markup) table.Writer {
 	return t
 }
 
-// total is what an arm's connection holds, in user memory and in the kernel.
+// total is what an arm's connection holds, in user memory and in the kernel. The
+// fine heap profile that the ledger is made of costs memory itself, so that the
+// slope of the idle scenario is taken where there is one.
 func (l *ledger) total(arm string) (user, kernel float64) {
-	return l.point.Figure(arm, result.LedgerTotal).Median, l.point.Figure(arm, result.LedgerKernel).Median
+	user, kernel = l.point.Figure(arm, result.LedgerTotal).Median, l.point.Figure(arm, result.LedgerKernel).Median
+	if p := l.idle(); p != nil {
+		if f := p.Figure(arm, result.PerConnection); f.Have() {
+			user = f.Median
+		}
+		if f := p.Figure(arm, result.Kernel); f.Have() {
+			kernel = f.Median / 2 // both ends are on one host
+		}
+	}
+	return user, kernel
+}
+
+// idle is the point of the idle scenario that has slopes, nil without one.
+func (l *ledger) idle() *result.Point {
+	for _, p := range l.r.of("idle") {
+		if p.Figure(l.r.base(), result.PerConnection).Have() {
+			return p
+		}
+	}
+	return nil
 }
 
 // projection is what the article's number of connections would hold.
@@ -82,8 +103,8 @@ func (l *ledger) projection(m markup) table.Writer {
 	sum, share := table.Row{m.mark("name", "together"), "-"}, table.Row{"kernel's share", "-"}
 	for _, a := range l.r.arms {
 		u, k := l.total(a)
-		user, kernel = append(user, m.text(projected(u))), append(kernel, m.text(projected(k)))
-		sum = append(sum, m.mark("median", projected(u+k)))
+		user, kernel = append(user, m.text(times(u))), append(kernel, m.text(times(k)))
+		sum = append(sum, m.mark("median", times(u+k)))
 		part := "-"
 		if s := k / (u + k); !math.IsNaN(s) && s > 0 {
 			part = fmt.Sprintf("%.0f%%", s*100)
@@ -94,10 +115,18 @@ func (l *ledger) projection(m markup) table.Writer {
 	return t
 }
 
-// projected is what so many bytes a connection come to.
-func projected(each float64) string {
+// times is what so many bytes a connection come to.
+func times(each float64) string {
 	if math.IsNaN(each) {
 		return "-"
 	}
 	return amount(each*result.ArticleConnections, "B")
+}
+
+// projected says what the projection is made of.
+func (l *ledger) projected() string {
+	if l.idle() != nil {
+		return "The growth that the idle scenario measured, without the cost of profiling, multiplied: what that many idle connections would hold."
+	}
+	return "The growth above, multiplied: what that many idle connections would hold."
 }

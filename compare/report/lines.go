@@ -104,7 +104,7 @@ func (r *Report) overX(name string, points []*result.Point, metric result.Metric
 	c.plot.X.Min = 0
 	var at []plot.Tick
 	for _, p := range points {
-		at = append(at, plot.Tick{Value: p.X, Label: plainly(p.X)})
+		at = append(at, plot.Tick{Value: p.X, Label: exactly(p.X)})
 	}
 	c.plot.X.Tick.Marker = plot.ConstantTicks(apart(at, c.plot.X.Max))
 	return c, nil

@@ -59,6 +59,7 @@ func (r *Report) lost(arm, than string) losses {
 			if by := change(result.Ratio(base, f)); by != "" {
 				says += ", " + by
 			}
+			says += blame(p, arm, than)
 			switch result.Judge(m, base, f) {
 			case result.Worse:
 				l.worse = append(l.worse, says)
@@ -72,6 +73,17 @@ func (r *Report) lost(arm, than string) losses {
 		}
 	}
 	return l
+}
+
+// blame says when it was not the server that held one of two arms' runs back.
+func blame(p *result.Point, arms ...string) string {
+	for _, a := range arms {
+		switch b := commonest(p.Samples(a)); b {
+		case result.BoundLoad, result.BoundPublish, result.BoundShared:
+			return fmt.Sprintf(" (the runs of %s were bounded by %s, not by the server)", a, b)
+		}
+	}
+	return ""
 }
 
 func (l losses) title() string { return fmt.Sprintf("Where %s loses to %s", l.arm, l.than) }

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/tandem-ws/tandem/compare/result"
@@ -15,6 +16,9 @@ func number(v float64) string {
 	}
 	var s string
 	switch a := math.Abs(v); {
+	case a >= 999.5:
+		unit := math.Pow(10, math.Floor(math.Log10(a))-2)
+		s = fmt.Sprintf("%.0f", math.Round(v/unit)*unit)
 	case a >= 99.95:
 		s = fmt.Sprintf("%.0f", v)
 	case a >= 9.995:
@@ -29,7 +33,10 @@ func number(v float64) string {
 	return thousands(s)
 }
 
-// plainly is number without zeros that say nothing, for axes.
+// exactly is a whole number with thousands apart, or whatever v is.
+func exactly(v float64) string { return thousands(strconv.FormatFloat(v, 'f', -1, 64)) }
+
+// plainly is number without zeros that say nothing.
 func plainly(v float64) string {
 	s := number(v)
 	if strings.Contains(s, ".") && !strings.Contains(s, "e") {
@@ -67,6 +74,9 @@ func scale(unit string, size float64) (float64, string) {
 			return kilo, "KB"
 		}
 	}
+	if unit == "/s" && math.Abs(size) >= 999_500 {
+		return 1e6, " million/s"
+	}
 	return 1, unit
 }
 
@@ -83,7 +93,7 @@ func joined(number, unit string) string {
 	switch unit {
 	case "":
 		return number
-	case "%", "/s":
+	case "%", "/s", " million/s":
 		return number + unit
 	}
 	return number + " " + unit
@@ -119,9 +129,9 @@ func change(ratio float64) string {
 	case math.IsNaN(ratio) || math.IsInf(ratio, 0) || ratio <= 0:
 		return ""
 	case ratio >= 1.995:
-		return number(short(ratio)) + "× more"
+		return plainly(short(ratio)) + "× more"
 	case ratio <= 1/1.995:
-		return number(short(1/ratio)) + "× less"
+		return plainly(short(1/ratio)) + "× less"
 	}
 	percent := (ratio - 1) * 100
 	if math.Abs(percent) < 0.05 {

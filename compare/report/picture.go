@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"fmt"
 
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
 )
 
-// picture shows the summary in one: small bars for every figure, and how the arms
-// stand to each other.
+// named is a file to be written.
 type named struct {
 	name  string
 	bytes []byte
@@ -21,7 +21,9 @@ const (
 	pictureTop   = vg.Length(64)
 )
 
-// picture is drawn for light and dark pages, and as pixels.
+// picture shows the summary in one: small bars for every figure, and how the arms
+// stand to each other. It is drawn for light and dark pages, and as pixels; there
+// is none where nothing of the summary was measured.
 func (r *Report) picture() (files []named, err error) {
 	list := r.summary()
 	if len(list) == 0 {
@@ -76,6 +78,11 @@ func (r *Report) panel(dc draw.Canvas, s shown) error {
 		return err
 	}
 	dc.FillText(style(14, true, ink), vg.Point{X: dc.Min.X, Y: dc.Max.Y - 18}, upper(s.what))
+	if says, _ := r.ratio(s); says != "" {
+		right := style(12, false, soft)
+		right.XAlign = text.XRight
+		dc.FillText(right, vg.Point{X: dc.Max.X, Y: dc.Max.Y - 18}, r.compared()+": "+says)
+	}
 	at := dc
 	at.Max.Y -= 26
 	p.Draw(at)
@@ -89,4 +96,3 @@ func (r *Report) pictureSays(list []shown) string {
 	}
 	return b.String()
 }
-

@@ -31,8 +31,14 @@ var headline = map[string][]string{
 // leading are the metrics that stand for a point.
 func leading(p *result.Point) (list []result.Metric) {
 	ids, known := headline[p.Scenario]
-	for _, m := range p.Metrics() {
-		if slices.Contains(ids, m.ID) || !known && !m.Plain && len(list) < 2 {
+	have := p.Metrics()
+	for _, id := range ids {
+		if i := slices.IndexFunc(have, func(m result.Metric) bool { return m.ID == id }); i >= 0 {
+			list = append(list, have[i])
+		}
+	}
+	for _, m := range have {
+		if !known && !m.Plain && len(list) < 2 {
 			list = append(list, m)
 		}
 	}
@@ -45,7 +51,6 @@ func newTable(header []string, left ...int) table.Writer {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.Style().Options.SeparateRows = true
 	t.Style().HTML = table.HTMLOptions{EmptyColumn: "&nbsp;", Newline: "<br>"}
 	row := make(table.Row, len(header))
 	configs := make([]table.ColumnConfig, len(header))
@@ -73,6 +78,7 @@ func (r *Report) headTable(m markup) table.Writer {
 		if p.Scenario == result.LedgerScenario {
 			continue // has a table of its own
 		}
+		t.AppendSeparator()
 		name := m.row(r.folder.Manifest.ScenarioOf(p.Scenario).Title, r.pointSays(p))
 		bound := m.text(r.bound(p))
 		for _, metric := range leading(p) {
@@ -184,7 +190,19 @@ func (r *Report) Table(w io.Writer) error {
 	for _, s := range r.alarms() {
 		b.WriteString("! " + s + "\n")
 	}
-	b.WriteString("\n" + r.headTable(plain).Render() + "\n" + r.how() + "\n")
+	for _, t := range r.troubles() {
+		fmt.Fprintf(&b, "  %s: %s, %s, run %s: %s\n", t.Kind, t.Arm, t.Scenario, t.Runs, t.Why)
+	}
+	t := r.headTable(plain)
+	narrow := []table.ColumnConfig{{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20}, {Number: 3 + len(r.arms), WidthMax: 20}}
+	for i := range r.arms {
+		narrow = append(narrow, table.ColumnConfig{Number: 3 + i, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	for i := range narrow {
+		narrow[i].WidthMaxEnforcer = text.WrapSoft
+	}
+	t.SetColumnConfigs(narrow)
+	b.WriteString("\n" + t.Render() + "\n" + r.how() + "\n")
 	for _, l := range r.losses() {
 		b.WriteString("\n" + l.title() + "\n")
 		for _, s := range l.says() {
