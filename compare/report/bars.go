@@ -13,9 +13,6 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// room right of the longest bar, for its figure, as a share of the bar.
-const room = 0.75
-
 // nameAlign puts the middle of small letters beside the middle of a bar.
 const nameAlign = text.YAlignment(-0.62)
 
@@ -23,7 +20,7 @@ const nameAlign = text.YAlignment(-0.62)
 // has it.
 func (r *Report) bars(name, title string, p *result.Point, metric result.Metric) (*chart, error) {
 	c := &chart{name: name, title: title, plot: newPlot(), width: chartWidth, about: "median; rings: single runs"}
-	if err := r.addBars(c.plot, p, metric, true); err != nil {
+	if err := r.addBars(c.plot, p, metric, c.width-2*margin, true); err != nil {
 		return nil, err
 	}
 	if c.plot.Y.Tick.Marker == nil {
@@ -44,8 +41,8 @@ func (r *Report) bars(name, title string, p *result.Point, metric result.Metric)
 }
 
 // addBars draws the bars of the arms, the first on top, each with its figure
-// beside it.
-func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, runs bool) error {
+// beside it, on a plot of that width.
+func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, full vg.Length, runs bool) error {
 	type bar struct {
 		arm string
 		f   result.Figure
@@ -61,6 +58,13 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, r
 	if most <= 0 {
 		most = 1
 	}
+	look := style(12, false, ink)
+	look.YAlign = text.YCenter
+	width := full
+	for _, b := range list {
+		width = min(width, full-look.Width(b.arm)-8)
+	}
+	longest := width // that the longest bar may be, so that there is room for all figures
 	var names []plot.Tick
 	for i, b := range list {
 		y := float64(len(list) - 1 - i)
@@ -95,10 +99,12 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, r
 		if err != nil {
 			return err
 		}
-		label.TextStyle[0] = style(12, false, ink)
-		label.TextStyle[0].YAlign = text.YCenter
+		label.TextStyle[0] = look
 		label.Offset = vg.Point{X: 7, Y: 1.5}
 		p.Add(label)
+		if right > 0 {
+			longest = min(longest, (width-look.Width(says)-12)*vg.Length(most/right))
+		}
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(names)
 	p.Y.Tick.Label.Color = ink
@@ -106,7 +112,7 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, r
 	p.Y.Tick.Length = 0
 	p.Y.Padding = 0
 	p.Y.Min, p.Y.Max = -0.5, float64(len(list))-0.5
-	p.X.Min, p.X.Max = math.Min(0, p.X.Min), most*(1+room)
+	p.X.Min, p.X.Max = math.Min(0, p.X.Min), most*float64(width/max(longest, 1))
 	p.X.Tick.Marker = plot.ConstantTicks(nil)
 	p.X.Width = 0
 	return nil
@@ -131,6 +137,7 @@ func (l *ledger) chart() (*chart, error) {
 	g.Vertical.Dashes, g.Vertical.Width = nil, 1
 	p.Add(g)
 	var below *plotter.BarChart
+	var inside []segment
 	most := make([]float64, len(rows))
 	used := 0
 	for i, item := range result.Ledger {
@@ -148,6 +155,7 @@ func (l *ledger) chart() (*chart, error) {
 				v = 0
 			}
 			values[len(rows)-1-n] = v / kilo
+			inside = append(inside, segment{item.Name, most[n], v / kilo, float64(len(rows) - 1 - n), i%2 == 1 || i == 8})
 			most[n] += v / kilo
 			some = some || v > 0
 		}
@@ -192,6 +200,9 @@ func (l *ledger) chart() (*chart, error) {
 		label.Offset = vg.Point{X: 7, Y: 1.5}
 		p.Add(label)
 	}
+	if err := addNames(p, inside, (c.width-110)/vg.Length(biggest*1.1)); err != nil {
+		return nil, err
+	}
 	p.Y.Tick.Marker, p.Y.Tick.Label.Color, p.Y.Tick.Length = plot.ConstantTicks(names), ink, 0
 	p.Y.Width = 0
 	p.Y.Tick.Label.YAlign = nameAlign
@@ -202,6 +213,38 @@ func (l *ledger) chart() (*chart, error) {
 		return nil, nil
 	}
 	return c, nil
+}
+
+// segment is one item of a stacked bar.
+type segment struct {
+	name     string
+	from, by float64
+	y        float64
+	pale     bool // its colour is
+}
+
+// addNames writes the names of those segments into them that are wide enough; a
+// unit of X is that wide.
+func addNames(p *plot.Plot, list []segment, unit vg.Length) error {
+	for _, s := range list {
+		c := rgb(0xffffff)
+		if s.pale {
+			c = rgb(0x10141e)
+		}
+		look := style(11, false, c)
+		if look.Width(s.name)+8 > unit*vg.Length(s.by) {
+			continue
+		}
+		label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: s.from + s.by/2, Y: s.y}}, Labels: []string{s.name}})
+		if err != nil {
+			return err
+		}
+		look.XAlign, look.YAlign = text.XCenter, text.YCenter
+		label.TextStyle[0] = look
+		label.Offset = vg.Point{Y: 1.5}
+		p.Add(label)
+	}
+	return nil
 }
 
 func (l *ledger) says() string {

@@ -52,12 +52,12 @@ func (m markup) figure(f result.Figure, metric result.Metric) string {
 		return m.mark("none", "-")
 	}
 	s := m.mark("median", amount(f.Median, metric.Unit))
-	if len(f.Values) > 1 {
+	if r := span(f, metric.Unit); r != "" {
 		between := "\n"
 		if m == page {
 			between = " "
 		}
-		s += between + m.mark("range", "("+span(f, metric.Unit)+")")
+		s += between + m.mark("range", "("+r+")")
 	}
 	if f.Unsound > 0 {
 		s += "\n" + m.mark("loss", fmt.Sprintf("FLAWED: %d of %s", f.Unsound, count(len(f.Values), "run")))
@@ -72,6 +72,14 @@ func (m markup) judged(metric result.Metric, base, f result.Figure) string {
 		s += "\n" + m.mark(j.class, j.says)
 	}
 	return s
+}
+
+// of puts the name of an arm before its cell, for screens too narrow for columns.
+func (m markup) of(arm, cell string) string {
+	if m == plain {
+		return cell
+	}
+	return `<span class="who">` + m.text(arm) + `</span><span class="cell">` + cell + `</span>`
 }
 
 // judgement is what one figure is beside another.

@@ -34,8 +34,8 @@ type entry struct {
 }
 
 const (
-	chartWidth = vg.Length(460)
-	chartHigh  = vg.Length(300)
+	chartWidth = vg.Length(400)
+	chartHigh  = vg.Length(280)
 	titleHigh  = vg.Length(38)
 	legendHigh = vg.Length(20)
 	margin     = vg.Length(2)

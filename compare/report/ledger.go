@@ -39,7 +39,7 @@ func (l *ledger) table(m markup) table.Writer {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
-	t.Style().HTML.CSSClass = "ledger"
+	t.Style().HTML.CSSClass = "figures ledger"
 	for _, item := range result.Ledger {
 		metric := result.MetricOf(item.ID)
 		name := m.row(item.Name, "")
@@ -48,10 +48,14 @@ func (l *ledger) table(m markup) table.Writer {
 		}
 		if item.ID == result.LedgerTotal {
 			t.AppendSeparator()
+			name = m.mark("total", item.Name)
+			if m == page {
+				name += "\n" + m.mark("note", item.About)
+			}
 		}
-		row := table.Row{name, m.text(articleBytes(item.Article))}
+		row := table.Row{name, m.of("the article", articleBytes(item.Article))}
 		for _, a := range l.r.arms {
-			row = append(row, m.figure(l.point.Figure(a, item.ID), metric))
+			row = append(row, m.of(a, m.figure(l.point.Figure(a, item.ID), metric)))
 		}
 		t.AppendRow(row)
 	}
@@ -91,7 +95,7 @@ func (l *ledger) projection(m markup) table.Writer {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
-	t.Style().HTML.CSSClass = "ledger"
+	t.Style().HTML.CSSClass = "figures ledger"
 	const n = result.ArticleConnections
 	article := 0.0
 	for _, item := range result.Ledger {
@@ -99,17 +103,16 @@ func (l *ledger) projection(m markup) table.Writer {
 			article = item.Article
 		}
 	}
-	user, kernel := table.Row{"user memory", m.text(amount(article*n, "B"))}, table.Row{"kernel, server's end", "-"}
-	sum, share := table.Row{m.mark("name", "together"), "-"}, table.Row{"kernel's share", "-"}
+	user, kernel := table.Row{"user memory", m.of("the article", amount(article*n, "B"))}, table.Row{"kernel, server's end", m.of("the article", "-")}
+	sum, share := table.Row{m.mark("total", "together"), m.of("the article", "-")}, table.Row{"kernel's share", m.of("the article", "-")}
 	for _, a := range l.r.arms {
 		u, k := l.total(a)
-		user, kernel = append(user, m.text(times(u))), append(kernel, m.text(times(k)))
-		sum = append(sum, m.mark("median", times(u+k)))
 		part := "-"
 		if s := k / (u + k); !math.IsNaN(s) && s > 0 {
 			part = fmt.Sprintf("%.0f%%", s*100)
 		}
-		share = append(share, m.text(part))
+		user, kernel = append(user, m.of(a, times(u))), append(kernel, m.of(a, times(k)))
+		sum, share = append(sum, m.of(a, m.mark("median", times(u+k)))), append(share, m.of(a, part))
 	}
 	t.AppendRows([]table.Row{user, kernel, sum, share})
 	return t

@@ -27,8 +27,10 @@ func number(v float64) string {
 		s = fmt.Sprintf("%.2f", v)
 	case a >= 0.0995:
 		s = fmt.Sprintf("%.3f", v)
-	default:
+	case a >= 0.0005:
 		s = fmt.Sprintf("%.2g", v)
+	default:
+		return "0"
 	}
 	return thousands(s)
 }
@@ -104,14 +106,14 @@ func spread(f result.Figure, unit string) string {
 	if !f.Have() {
 		return "-"
 	}
-	median := amount(f.Median, unit)
-	if len(f.Values) == 1 {
-		return median
+	if r := span(f, unit); r != "" {
+		return amount(f.Median, unit) + " (" + r + ")"
 	}
-	return median + " (" + span(f, unit) + ")"
+	return amount(f.Median, unit)
 }
 
-// span is a figure's range, in the unit of its median.
+// span is a figure's range, in the unit of its median; "" where all runs gave the
+// same.
 func span(f result.Figure, unit string) string {
 	by, in := scale(unit, f.Median)
 	show := func(v float64) string {
@@ -120,7 +122,11 @@ func span(f result.Figure, unit string) string {
 		}
 		return number(v / by)
 	}
-	return show(f.Low) + " to " + show(f.Top)
+	low, top := show(f.Low), show(f.Top)
+	if low == top {
+		return ""
+	}
+	return low + " to " + top
 }
 
 // change says how much more or less a ratio is; "" where it is no number.
@@ -137,7 +143,14 @@ func change(ratio float64) string {
 	if math.Abs(percent) < 0.05 {
 		return "the same"
 	}
-	return fmt.Sprintf("%+.*f%%", map[bool]int{true: 1, false: 0}[math.Abs(percent) < 9.95], percent)
+	digits, word := 0, " more"
+	if math.Abs(percent) < 9.95 {
+		digits = 1
+	}
+	if percent < 0 {
+		word = " less"
+	}
+	return fmt.Sprintf("%.*f%%%s", digits, math.Abs(percent), word)
 }
 
 // short rounds to two digits, for no ratio is known better.

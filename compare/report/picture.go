@@ -74,7 +74,7 @@ func (r *Report) picture() (files []named, err error) {
 // panel draws one figure of the summary.
 func (r *Report) panel(dc draw.Canvas, s shown) error {
 	p := newPlot()
-	if err := r.addBars(p, s.point, s.metric, false); err != nil {
+	if err := r.addBars(p, s.point, s.metric, dc.Max.X-dc.Min.X, false); err != nil {
 		return err
 	}
 	dc.FillText(style(14, true, ink), vg.Point{X: dc.Min.X, Y: dc.Max.Y - 18}, upper(s.what))

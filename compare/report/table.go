@@ -51,7 +51,7 @@ func newTable(header []string, left ...int) table.Writer {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.Style().HTML = table.HTMLOptions{EmptyColumn: "&nbsp;", Newline: "<br>"}
+	t.Style().HTML = table.HTMLOptions{Newline: "<br>"}
 	row := make(table.Row, len(header))
 	configs := make([]table.ColumnConfig, len(header))
 	for i, h := range header {
@@ -73,14 +73,14 @@ func (r *Report) headTable(m markup) table.Writer {
 		header = append(header, m.text(a))
 	}
 	t := newTable(append(header, "what bounded it"), 1, len(header))
-	t.Style().HTML.CSSClass = "head"
+	t.Style().HTML.CSSClass = "figures head"
 	for _, p := range r.points {
 		if p.Scenario == result.LedgerScenario {
 			continue // has a table of its own
 		}
 		t.AppendSeparator()
 		name := m.row(r.folder.Manifest.ScenarioOf(p.Scenario).Title, r.pointSays(p))
-		bound := m.text(r.bound(p))
+		bound := m.of("bounded by", m.text(r.bound(p)))
 		for _, metric := range leading(p) {
 			t.AppendRow(append(append(table.Row{name, m.text(metric.Name)}, r.cells(m, p, metric)...), bound))
 			name, bound = "", ""
@@ -94,11 +94,11 @@ func (r *Report) cells(m markup, p *result.Point, metric result.Metric) (cells t
 	base := p.Figure(r.base(), metric.ID)
 	for _, a := range r.arms {
 		f := p.Figure(a, metric.ID)
-		if a == r.base() {
-			cells = append(cells, m.figure(f, metric))
-			continue
+		says := m.figure(f, metric)
+		if a != r.base() {
+			says = m.judged(metric, base, f)
 		}
-		cells = append(cells, m.judged(metric, base, f))
+		cells = append(cells, m.of(a, says))
 	}
 	return cells
 }
@@ -113,7 +113,7 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
-	t.Style().HTML.CSSClass = "all"
+	t.Style().HTML.CSSClass = "figures all"
 	for _, p := range points {
 		if len(points) > 1 {
 			t.AppendRow(append(table.Row{m.mark("point", p.Name)}, make(table.Row, len(r.arms))...))
@@ -121,26 +121,26 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 		for _, metric := range p.Metrics() {
 			t.AppendRow(append(table.Row{m.text(metric.Name)}, r.cells(m, p, metric)...))
 		}
-		t.AppendRow(append(table.Row{m.text("what bounded it")}, r.each(p, func(s []*result.Sample) string {
+		t.AppendRow(append(table.Row{m.text("what bounded it")}, r.each(m, p, func(s []*result.Sample) string {
 			return m.mark("bound", boundSays(commonest(s)))
 		})...))
-		t.AppendRow(append(table.Row{m.text("deliveries, all runs")}, r.each(p, func(s []*result.Sample) string {
+		t.AppendRow(append(table.Row{m.text("deliveries, all runs")}, r.each(m, p, func(s []*result.Sample) string {
 			return r.deliveries(m, s)
 		})...))
-		t.AppendRow(append(table.Row{m.text("busy CPUs: server, load, Redis, publisher")}, r.each(p, func(s []*result.Sample) string {
+		t.AppendRow(append(table.Row{m.text("busy CPUs: server, load, Redis, publisher")}, r.each(m, p, func(s []*result.Sample) string {
 			return m.mark("bound", busy(s))
 		})...))
 	}
 	return t
 }
 
-func (r *Report) each(p *result.Point, say func([]*result.Sample) string) (cells table.Row) {
+func (r *Report) each(m markup, p *result.Point, say func([]*result.Sample) string) (cells table.Row) {
 	for _, a := range r.arms {
+		says := "-"
 		if s := p.Samples(a); len(s) > 0 {
-			cells = append(cells, say(s))
-		} else {
-			cells = append(cells, "-")
+			says = say(s)
 		}
+		cells = append(cells, m.of(a, says))
 	}
 	return cells
 }
