@@ -20,8 +20,11 @@ type subcommand struct {
 }
 
 var subcommands = []subcommand{
+	{"run", "take every arm through every scenario, and write a report", runRun},
+	{"report", "rebuild a results folder's report, or compare two folders", runReport},
 	{"live", "start both modes under one load and show both on a page", runLive},
 	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
+	{"redis", "embedded Redis, for run where there is no redis-server", runRedis},
 	{"anchor", "measure a server against the least that a server can spend", runAnchor},
 	{"torture", "measure healthy clients while thousands of hostile ones attack", runTorture},
 	{"storm", "end a node under all its clients, and see them come to another", runStorm},

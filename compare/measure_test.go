@@ -1,0 +1,504 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/arm"
+	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/result"
+	"github.com/tandem-ws/tandem/compare/scenario"
+)
+
+// asProgram has this test program behave as compare: what it measures, and its
+// load processes, are then processes as in earnest.
+const asProgram = "TANDEM_TEST_AS_COMPARE"
+
+var server string // the server program, built once
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(withServer(m))
+}
+
+func withServer(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "tandem-compare-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	server = filepath.Join(dir, "server")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", server, "github.com/tandem-ws/tandem/server").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "build the server: %v: %s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// said collects what a program writes.
+type said struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// program is a compare that runs.
+type program struct {
+	*exec.Cmd
+	stdout, stderr said
+}
+
+func newProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{Cmd: exec.Command(self, args...)}
+	p.Env = append(os.Environ(), asProgram+"=1")
+	p.Cmd.Stdout, p.Cmd.Stderr = &p.stdout, &p.stderr
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return p
+}
+
+// started starts it and sees to it that it ends with the test.
+func started(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := newProgram(t, args...)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.ProcessState == nil {
+			_ = p.Process.Kill()
+			_ = p.Wait()
+		}
+	})
+	return p
+}
+
+// exit waits for its end and returns the exit code.
+func (p *program) exit(t *testing.T) int {
+	t.Helper()
+	err := p.Wait()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	return p.ProcessState.ExitCode()
+}
+
+// until waits until ok says true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// children are the processes that p has started, with their command lines.
+func (p *program) children(t *testing.T) map[int]string {
+	t.Helper()
+	found := make(map[int]string)
+	entries, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range entries {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (name) state ppid
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) < 2 || fields[1] != strconv.Itoa(p.Process.Pid) {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path))) // the pattern has digits only
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))
+	}
+	return found
+}
+
+// child waits for a child whose command line has what.
+func (p *program) child(t *testing.T, what string) (pid int) {
+	t.Helper()
+	until(t, "there is a "+what, func() bool {
+		for id, line := range p.children(t) {
+			if strings.Contains(line, what) {
+				pid = id
+			}
+		}
+		return pid != 0
+	})
+	return pid
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+// measured runs compare to its end, which has to be a good one, and reads the folder.
+func measured(t *testing.T, args ...string) (*result.Folder, *program) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "results")
+	p := started(t, append([]string{"run", "-profile", "tiny", "-server", server, "-out", out}, args...)...)
+	if code := p.exit(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	}
+	f, err := result.Read(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, p
+}
+
+// TestRun takes both modes through every scenario.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	f, p := measured(t, "-arms", "idiomatic,optimized")
+	for _, s := range f.Samples {
+		if !s.Sound() || s.Bound == "" || len(s.Values) == 0 {
+			t.Errorf("%s, %s: %q, bound %q, %v", s.Name(), s.Arm, s.Flaws, s.Bound, s.Values)
+		}
+		if s.Scenario != "redis-restart" && s.Counters.Delivered < s.Expected {
+			t.Errorf("%s, %s: %d of %d delivered", s.Name(), s.Arm, s.Counters.Delivered, s.Expected)
+		}
+	}
+	points := f.Points()
+	for _, sc := range scenario.All() {
+		i := slices.IndexFunc(points, func(p *result.Point) bool { return p.Scenario == sc.Name })
+		if i < 0 || len(points[i].Samples("idiomatic")) == 0 || len(points[i].Samples("optimized")) == 0 {
+			t.Errorf("%s: not measured", sc.Name)
+		}
+		if !strings.Contains(p.stdout.String(), sc.Title) && sc.Name != result.LedgerScenario {
+			t.Errorf("%s is not in the table: %s", sc.Title, p.stdout.String())
+		}
+	}
+	m := f.Manifest
+	if m.Partial != "" || m.Done != m.Planned || m.Done != 2*len(scenario.All()) || m.Host.Kernel == "" || m.Server == "" || m.Redis.Embedded ||
+		!strings.Contains(m.Repeat, "-arms idiomatic,optimized") || !slices.Contains(m.Arms[0].Env, "MODE=idiomatic") {
+		t.Errorf("manifest %+v", m)
+	}
+	if page, err := os.ReadFile(filepath.Join(f.Path, result.ReportFile)); err != nil || len(page) < 10_000 {
+		t.Errorf("report of %d bytes, %v", len(page), err)
+	}
+	what := func(scenario, arm, metric string) float64 {
+		for _, p := range points {
+			if g := p.Figure(arm, metric); p.Scenario == scenario && g.Have() {
+				return g.Median
+			}
+		}
+		t.Errorf("%s, %s: no %s", scenario, arm, metric)
+		return 0
+	}
+	// the names of functions that the ledger goes by
+	for _, item := range []string{result.LedgerStacks, result.LedgerRead, result.LedgerWrite, result.LedgerQueue, result.LedgerRecord, result.LedgerSession} {
+		if v := what("ledger", "idiomatic", item); v < 64 {
+			t.Errorf("ledger of idiomatic: %s is %g bytes", item, v)
+		}
+	}
+	if v := what("idle", "idiomatic", result.Goroutines); v != 2 {
+		t.Errorf("%g goroutines for a connection of the idiomatic mode", v)
+	}
+}
+
+// TestInterrupt ends a measurement with Ctrl-C.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "results")
+	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+	until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
+	p.child(t, server)
+	p.child(t, " load")
+	p.child(t, "redis-server")
+	children := p.children(t)
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), "interrupted: 1 of 2 runs were made") {
+		t.Errorf("exit code %d: %s", code, p.stderr.String())
+	}
+	for pid, line := range children {
+		if alive(pid) {
+			t.Errorf("left behind: %s", line)
+		}
+	}
+	f, err := result.Read(out)
+	if err != nil || len(f.Samples) != 1 || f.Samples[0].Scenario != "storm" || !strings.Contains(f.Manifest.Partial, "interrupted") {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if _, err := os.Stat(filepath.Join(out, result.ReportFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKilled kills compare itself, which then cannot tidy up.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "results")
+	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+	until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
+	p.child(t, " load")
+	children := p.children(t)
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.exit(t)
+	for pid, line := range children {
+		until(t, line+"has ended", func() bool { return !alive(pid) })
+	}
+	if f, err := result.Read(out); err != nil || len(f.Samples) != 1 || f.Manifest.Done != 1 || f.Manifest.Partial == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// TestProcessDies kills what a run needs while it is measured.
+func TestProcessDies(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ command, name string }{
+		{server, "server (optimized)"}, {"redis-server", "redis-server"}, {" load", "load"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			out := filepath.Join(t.TempDir(), "results")
+			p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+			until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
+			p.child(t, " load") // the last to be started
+			pid := p.child(t, c.command)
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			code := p.exit(t)
+			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+			last := lines[len(lines)-1]
+			if code != 1 || !strings.HasPrefix(last, "compare: ") || !strings.Contains(last, c.name) || !strings.Contains(last, "killed") || !strings.Contains(last, "1 of 2 runs failed") {
+				t.Errorf("exit code %d: %s", code, p.stderr.String())
+			}
+			f, err := result.Read(out)
+			if err != nil || len(f.Samples) != 1 || f.Samples[0].Scenario != "storm" || len(f.Manifest.Failed) != 1 || f.Manifest.Partial == "" {
+				t.Errorf("%+v, %v", f, err)
+			}
+			if !strings.Contains(p.stdout.String(), "1 of 2 runs failed") {
+				t.Errorf("the table does not say that something is missing: %s", p.stdout.String())
+			}
+		})
+	}
+}
+
+// TestBadInput: one line that says what is wrong, and no folder.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	taken := filepath.Join(t.TempDir(), "taken")
+	if err := os.MkdirAll(taken, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(taken, result.SamplesFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closed := freePort(t)
+	self := strconv.Itoa(os.Getpid())
+	for want, args := range map[string][]string{
+		`arm: "fast" is unknown`:                       {"-arms", "fast"},
+		`scenario: "fly" is unknown`:                   {"-scenarios", "fly"},
+		`profile "huge" is unknown`:                    {"-profile", "huge"},
+		`the server has no setting SEND_QUEU`:          {"-arm", "a=SEND_QUEU=1"},
+		`arm a: run: the server of arm a does not get`: {"-arms", "none", "-arm", "a=MODE=fast"},
+		`holds results already`:                        {"-out", taken},
+		`not a directory`:                              {"-out", "/dev/null/results"},
+		`is it a Tandem server?`:                       {"-server", "/bin/false"},
+		`pid 2147483647`:                               {"-arms", "none", "-arm", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
+		`does not answer`:                              {"-arms", "none", "-arm", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			out := filepath.Join(t.TempDir(), "results")
+			p := started(t, append([]string{"run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm"}, args...)...)
+			code := p.exit(t)
+			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+			if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, "compare: ") || !strings.Contains(last, want) {
+				t.Errorf("exit code %d: %s", code, p.stderr.String())
+			}
+			if p.stdout.String() != "" {
+				t.Errorf("shows figures: %s", p.stdout.String())
+			}
+			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("leaves a folder: %v", err)
+			}
+		})
+	}
+}
+
+// TestWithoutRedis uses the embedded Redis, and says so.
+func TestWithoutRedis(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "results")
+	p := newProgram(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "channels,redis-restart", "-arms", "optimized")
+	p.Env = append(p.Env, "PATH="+t.TempDir())
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.exit(t); code != 0 || !strings.Contains(p.stderr.String(), "using an embedded Redis") {
+		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	}
+	f, err := result.Read(out)
+	if err != nil || len(f.Samples) != 2 || !f.Samples[0].Sound() || !f.Samples[1].Sound() || !f.Manifest.Redis.Embedded {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if !strings.Contains(p.stdout.String(), "mbedded") {
+		t.Errorf("the table does not say so: %s", p.stdout.String())
+	}
+}
+
+// TestSeveralProcesses has fewer descriptors than connections.
+func TestSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "results")
+	p := newProgram(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-arms", "optimized",
+		"-scenarios", "idle,broadcast,channels,publish,churn,redis-restart", "-connections", "200,1500", "-window", "300ms")
+	p.Cmd.Args = append([]string{"sh", "-c", `ulimit -n 2100; exec "$0" "$@"`, p.Path}, p.Cmd.Args[1:]...)
+	p.Path = "/bin/sh"
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	nodes := 0
+	ended := make(chan int, 1)
+	go func() { ended <- p.exit(t) }()
+	for code := -1; code < 0; {
+		select {
+		case code = <-ended:
+			if code != 0 {
+				t.Fatalf("exit code %d: %s", code, p.stderr.String())
+			}
+		case <-time.After(20 * time.Millisecond):
+			now := 0
+			for _, line := range p.children(t) {
+				if strings.HasPrefix(line, server) {
+					now++
+				}
+			}
+			nodes = max(nodes, now)
+		}
+	}
+	f, err := result.Read(out)
+	if err != nil || len(f.Samples) != 7 || nodes != 2 {
+		t.Fatalf("%d nodes, %+v, %v", nodes, f, err)
+	}
+	for _, s := range f.Samples {
+		if !s.Sound() || s.Connections != 1500 && s.Connections != 200 {
+			t.Errorf("%s: %d connections, %q", s.Name(), s.Connections, s.Flaws)
+		}
+	}
+}
+
+// TestExternalServer measures a server that runs already, published to through
+// Redis and through its API.
+func TestExternalServer(t *testing.T) {
+	t.Parallel()
+	redis, err := process.StartRedis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer redis.Stop(time.Second)
+	public, internal := freePort(t), freePort(t)
+	s, err := process.Start(process.Spec{Name: "server", Path: server, Env: []string{
+		"ADDR=" + public, "INTERNAL_ADDR=" + internal, "REDIS_URL=" + redis.URL(), "REDIS_PREFIX=p:", "API_KEY=secret", "CLIENT_PUBLISH=true",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(0)
+	until(t, "the server is ready", func() bool {
+		response, err := http.Get("http://" + internal + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		_, _ = io.Copy(io.Discard, response.Body)
+		return response.StatusCode == http.StatusOK
+	})
+	http.DefaultClient.CloseIdleConnections()
+	mine := fmt.Sprintf("=ws://%s,pid=%d,", public, s.PID())
+	f, p := measured(t, "-arms", "none", "-scenarios", "idle,broadcast,channels,churn,frozen,redis-restart",
+		"-arm", "redis"+mine+"redis="+redis.URL()+",prefix=p:,internal=http://"+internal,
+		"-arm", "api"+mine+"api=http://"+internal+"/api/publish,key=secret")
+	for _, name := range []string{"redis", "api"} {
+		n := 0
+		for _, s := range f.Samples {
+			if s.Arm == name {
+				n++
+			}
+			if !s.Sound() {
+				t.Errorf("%s, %s: %q", s.Name(), s.Arm, s.Flaws)
+			}
+		}
+		if n != 6 { // idle has two points
+			t.Errorf("%s: %d samples", name, n)
+		}
+	}
+	if len(f.Manifest.Skipped) != 2 || strings.Contains(fmt.Sprint(f.Manifest), "secret") {
+		t.Errorf("manifest %+v", f.Manifest)
+	}
+	if strings.Contains(p.stderr.String(), "building") || s.Died() != nil {
+		t.Errorf("%v: %s", s.Died(), p.stderr.String())
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := process.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// TestBuiltinArmsAreKnown holds the settings of the built-in arms against the
+// server's own.
+func TestBuiltinArmsAreKnown(t *testing.T) {
+	help, err := exec.CommandContext(context.Background(), server, "-help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range arm.Builtin() {
+		for _, kv := range a.Env {
+			if key, _, _ := strings.Cut(kv, "="); !strings.Contains(string(help), "\n"+key+" ") {
+				t.Errorf("%s: the server does not know %s", a.Name, key)
+			}
+		}
+	}
+}

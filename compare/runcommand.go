@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/tandem-ws/tandem/compare/arm"
+	"github.com/tandem-ws/tandem/compare/report"
+	"github.com/tandem-ws/tandem/compare/run"
+	"github.com/tandem-ws/tandem/compare/scenario"
+)
+
+func runRun(ctx context.Context, args []string) error {
+	o := run.Options{Args: args, Terminal: os.Stderr, Interactive: term.IsTerminal(int(os.Stderr.Fd()))}
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.StringVar(&o.Profile, "profile", "quick", "how much: quick (within 3 minutes), full (6 repeats, about half an hour), tiny (to try out)")
+	only := flags.String("arms", "", "built-in arms to measure, separated by commas: idiomatic, idiomatic-tuned, optimized, or none (default: all)")
+	var specs []string
+	flags.Func("arm", "NAME=KEY=VALUE,... adds an arm with that environment;\nNAME=ws://host:port/path,pid=N,redis=URL (or api=URL,key=KEY) one that runs already; may be given again", func(s string) error {
+		specs = append(specs, s)
+		return nil
+	})
+	chosen := flags.String("scenarios", "", "scenarios, separated by commas: "+scenarioNames()+" (default: all)")
+	flags.IntVar(&o.Repeats, "repeats", 0, "runs of every arm in every scenario (default: the profile's)")
+	flags.Func("connections", "numbers of connections, ascending, separated by commas (default: the profile's)", func(s string) (err error) {
+		o.Override.Connections, err = numbers(s)
+		return err
+	})
+	flags.IntVar(&o.Override.Bytes, "size", 0, "bytes of a message (default: the scenario's, mostly 128)")
+	flags.DurationVar(&o.Override.Measure, "window", 0, "how long a measured window lasts (default: the profile's)")
+	flags.DurationVar(&o.Budget, "budget", 0, "begin no repeat that would go beyond this time (default: the profile's)")
+	flags.StringVar(&o.Out, "out", "", "results folder (default: results/<time>)")
+	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
+	verbose := flags.Bool("v", false, "show what servers, load and Redis say")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if *verbose {
+		o.Stderr = os.Stderr
+	}
+	var err error
+	if o.Arms, err = arm.Choose(*only, specs); err != nil {
+		return err
+	}
+	if o.Scenarios, err = scenario.Choose(*chosen); err != nil {
+		return err
+	}
+	if o.Self, err = os.Executable(); err != nil {
+		return fmt.Errorf("run: find own program: %w", err)
+	}
+	folder, failed := run.Run(ctx, o)
+	if folder == "" {
+		return failed
+	}
+	return errors.Join(failed, show(os.Stdout, folder))
+}
+
+// show writes a folder's report and pictures, and prints its table.
+func show(w io.Writer, folder string) error {
+	r, err := report.Load(folder)
+	if err != nil {
+		return err
+	}
+	if err := r.Table(w); err != nil {
+		return err
+	}
+	files, err := r.Write(folder)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "\nreport: %s\n", strings.Join(files, "\n        "))
+	return err
+}
+
+func scenarioNames() string {
+	var names []string
+	for _, s := range scenario.All() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func numbers(list string) ([]int, error) {
+	var all []int
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no whole number", s)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
