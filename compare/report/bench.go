@@ -19,7 +19,8 @@ func (r *Report) Bench(w io.Writer) error {
 	m := &r.folder.Manifest
 	for _, l := range [][2]string{
 		{"goos", m.Host.OS}, {"goarch", m.Host.Arch}, {"pkg", "github.com/tandem-ws/tandem/compare"}, {"cpu", m.Host.CPU},
-		{"commit", m.Commit}, {"kernel", m.Host.Kernel}, {"redis", m.Redis.Version}, {"profile", m.Profile},
+		// benchstat would not put files side by side that differ in these
+		{"# commit", m.Commit}, {"# kernel", m.Host.Kernel}, {"# redis", m.Redis.Version}, {"# profile", m.Profile},
 	} {
 		if l[1] != "" {
 			fmt.Fprintf(b, "%s: %s\n", l[0], strings.Join(strings.Fields(l[1]), " "))
@@ -38,13 +39,19 @@ func (r *Report) Bench(w io.Writer) error {
 		}
 	}
 	for _, p := range r.points {
+		most := 0
+		for _, a := range r.arms {
+			for _, s := range p.Samples(a) {
+				most = max(most, s.Connections)
+			}
+		}
 		for _, a := range r.arms {
 			for _, s := range p.Samples(a) {
 				if !s.Sound() {
 					fmt.Fprintf(b, "# left out: %s, %s, run %d: %s\n", s.Arm, s.Name(), s.Repeat, strings.Join(s.Flaws, "; "))
 					continue
 				}
-				r.benchLine(b, p, s)
+				benchLine(b, p, s, most)
 			}
 		}
 	}
@@ -54,11 +61,16 @@ func (r *Report) Bench(w io.Writer) error {
 	return nil
 }
 
-func (r *Report) benchLine(b *bufio.Writer, p *result.Point, s *result.Sample) {
+// benchLine writes a run. Connections are the point's, for runs that lost some
+// must not have another name.
+func benchLine(b *bufio.Writer, p *result.Point, s *result.Sample, connections int) {
 	// the last part has no dash, for what follows one is taken as GOMAXPROCS
-	fmt.Fprintf(b, "Benchmark%s/arm=%s/connections=%d/x=%s\t1", camel(s.Scenario), s.Arm, s.Connections, strings.ReplaceAll(fmt.Sprint(s.X), "-", ""))
+	fmt.Fprintf(b, "Benchmark%s/arm=%s/connections=%d/x=%s\t1", camel(s.Scenario), s.Arm, connections, strings.ReplaceAll(fmt.Sprint(s.X), "-", ""))
 	for _, metric := range p.Metrics() {
 		if v, ok := s.Values[metric.ID]; ok && !math.IsNaN(v) && !math.IsInf(v, 0) {
+			if metric.Unit == "MB" {
+				v *= kilo * kilo
+			}
 			fmt.Fprintf(b, "\t%v %s", v, unitOf(metric))
 		}
 	}
@@ -72,7 +84,8 @@ func unitOf(m result.Metric) string {
 	if m.Unit == "" || strings.HasSuffix(unit, "per-second") {
 		return unit
 	}
-	in := map[string]string{"%": "percent", "/s": "per-s", "µs": "us"}[m.Unit]
+	// benchstat takes MB for millions of bytes
+	in := map[string]string{"%": "percent", "/s": "per-s", "µs": "us", "MB": "B"}[m.Unit]
 	if in == "" {
 		in = m.Unit
 	}
