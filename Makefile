@@ -37,6 +37,14 @@ screenshot: build test-deps ## draw docs/demo.png
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: compare
+compare: ## measure both modes on this machine, in 3 minutes; ARGS='-arms optimized': flags of go run ./compare run
+	$(GO) run ./compare run $(ARGS)
+
+.PHONY: compare-full
+compare-full: ## the same with 6 repeats and longer windows, in half an hour
+	$(GO) run ./compare run -profile full $(ARGS)
+
 .PHONY: compare-live
 compare-live: ## start both modes under one load and show both on a page
 	$(GO) run ./compare live
