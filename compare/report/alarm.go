@@ -30,6 +30,9 @@ func (r *Report) alarms() (lines []string) {
 		is := map[bool]string{true: "is", false: "are"}[flawed == 1]
 		lines = append(lines, fmt.Sprintf("FLAWED: %s of %d %s not to be trusted: %s", count(flawed, "measurement"), len(r.folder.Samples), is, strings.Join(where, ", ")))
 	}
+	if disturbed := r.disturbed(); disturbed > 0 {
+		lines = append(lines, fmt.Sprintf("DISTURBED: other programs used the CPUs in %d of %s", disturbed, count(len(r.folder.Samples), "measurement")))
+	}
 	if m.Redis.Embedded {
 		lines = append(lines, "EMBEDDED REDIS: no redis-server was found, so that an embedded one stood in; it is slower")
 	}
@@ -37,6 +40,16 @@ func (r *Report) alarms() (lines []string) {
 		lines = append(lines, "SHARED CPU: "+m.CPUs.Says)
 	}
 	return lines
+}
+
+// disturbed counts the measurements that other programs held back.
+func (r *Report) disturbed() (n int) {
+	for i := range r.folder.Samples {
+		if r.folder.Samples[i].Bound == result.BoundOthers {
+			n++
+		}
+	}
+	return n
 }
 
 // trouble is a run, or a pair of arm and scenario, that has no figures or none to

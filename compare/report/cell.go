@@ -155,6 +155,8 @@ func boundSays(b string) string {
 		return "nothing but the offered load"
 	case result.BoundLoad:
 		return "load CPU: the generator, not the server"
+	case result.BoundOthers:
+		return "disturbed: other programs used the CPUs"
 	}
 	return b
 }

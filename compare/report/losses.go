@@ -79,7 +79,7 @@ func (r *Report) lost(arm, than string) losses {
 func blame(p *result.Point, arms ...string) string {
 	for _, a := range arms {
 		switch b := commonest(p.Samples(a)); b {
-		case result.BoundLoad, result.BoundPublish, result.BoundShared:
+		case result.BoundLoad, result.BoundPublish, result.BoundShared, result.BoundOthers:
 			return fmt.Sprintf(" (the runs of %s were bounded by %s, not by the server)", a, b)
 		}
 	}

@@ -127,7 +127,7 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 		t.AppendRow(append(table.Row{m.text("deliveries, all runs")}, r.each(m, p, func(s []*result.Sample) string {
 			return r.deliveries(m, s)
 		})...))
-		t.AppendRow(append(table.Row{m.text("busy CPUs: server, load, Redis, publisher")}, r.each(m, p, func(s []*result.Sample) string {
+		t.AppendRow(append(table.Row{m.text("busy CPUs: server, load, Redis, publisher, others")}, r.each(m, p, func(s []*result.Sample) string {
 			return m.mark("bound", busy(s))
 		})...))
 	}
@@ -171,13 +171,14 @@ func (r *Report) deliveries(m markup, samples []*result.Sample) string {
 }
 
 func busy(samples []*result.Sample) string {
-	var server, load, redis, compare []float64
+	var server, load, redis, compare, others []float64
 	for _, s := range samples {
 		server, load = append(server, s.Use.Server), append(load, s.Use.Load)
 		redis, compare = append(redis, s.Use.Redis), append(compare, s.Use.Compare)
+		others = append(others, s.Use.Others)
 	}
 	var parts []string
-	for _, v := range [][]float64{server, load, redis, compare} {
+	for _, v := range [][]float64{server, load, redis, compare, others} {
 		parts = append(parts, fmt.Sprintf("%.2f", result.FigureOf(v).Median))
 	}
 	return strings.Join(parts, ", ")
