@@ -174,9 +174,11 @@ func (c *chart) inline() ([]byte, error) {
 
 // standalone is the chart as a file, on a ground of its own.
 func (c *chart) standalone(t theme) ([]byte, error) {
-	return svg(c.width, c.high, t, size(c.width, c.high), "<title>"+markup(page).text(c.alt)+"</title>", func(dc draw.Canvas) {
+	const edge = 12
+	width, high := c.width+2*edge, c.high+2*edge
+	return svg(width, high, t, size(width, high), "<title>"+markup(page).text(c.alt)+"</title>", func(dc draw.Canvas) {
 		ground(dc)
-		c.draw(dc)
+		c.draw(draw.Crop(dc, edge, -edge, edge, -edge))
 	})
 }
 
