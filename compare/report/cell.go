@@ -129,10 +129,16 @@ func (r *Report) bound(p *result.Point) string {
 	if len(all) == 1 {
 		return boundSays(all[0])
 	}
+	// the one that bounded most arms comes last, for "others"
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(len(seen[a]), len(seen[b])) })
 	for i, b := range all {
-		all[i] = boundSays(b) + " (" + strings.Join(seen[b], ", ") + ")"
+		who := strings.Join(seen[b], ", ")
+		if i == len(all)-1 && len(seen[b]) > 1 {
+			who = "others"
+		}
+		all[i] = who + ": " + boundSays(b)
 	}
-	return strings.Join(all, "\n")
+	return strings.Join(all, ";\n")
 }
 
 func commonest(samples []*result.Sample) string {
@@ -154,9 +160,9 @@ func boundSays(b string) string {
 	case result.BoundRate:
 		return "nothing but the offered load"
 	case result.BoundLoad:
-		return "load CPU: the generator, not the server"
+		return "load CPU (the generator, not the server)"
 	case result.BoundOthers:
-		return "disturbed: other programs used the CPUs"
+		return "other programs (disturbed)"
 	}
 	return b
 }

@@ -85,6 +85,30 @@ func TestFlawedRunsAreMarkedAndNotJudged(t *testing.T) {
 	wants(t, "the page", fileText(t, filepath.Join(path, result.ReportFile)), "7 of 200 lost", "7 lost")
 }
 
+func TestBoundIsStated(t *testing.T) {
+	r := read(t, folder(t, func(_ *result.Manifest, samples *[]result.Sample) {
+		for i := range *samples {
+			if s := &(*samples)[i]; s.Scenario == "broadcast" && s.X == 6 && s.Arm == "optimized" {
+				s.Bound = result.BoundLoad
+				if s.Repeat == 1 {
+					s.Bound = result.BoundOthers
+				}
+			}
+		}
+	}))
+	wants(t, "the table", tableText(t, r),
+		"DISTURBED: other programs used the CPUs in 1 of 59 measurements",
+		"2× more (the runs of optimized were bounded by load CPU, not by the server)",
+	)
+	points := r.of("broadcast")
+	if have := r.bound(points[0]); have != "nothing but the offered load" {
+		t.Errorf("bounded by %q", have)
+	}
+	if have, want := r.bound(points[1]), "idiomatic: nothing but the offered load;\noptimized: load CPU (the generator, not the server)"; have != want {
+		t.Errorf("bounded by %q, want %q", have, want)
+	}
+}
+
 func TestSingleRunsHaveNoVerdict(t *testing.T) {
 	have := tableText(t, read(t, folder(t, func(_ *result.Manifest, samples *[]result.Sample) {
 		var first []result.Sample
