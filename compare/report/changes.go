@@ -38,18 +38,18 @@ func Changes(w io.Writer, before, after *Report) error {
 			title := name + "\n" + metric.Name
 			t.AppendSeparator()
 			for _, a := range before.arms {
-				old, new := p.Figure(a, metric.ID), q.Figure(a, metric.ID)
-				if !old.Have() || !new.Have() {
+				was, is := p.Figure(a, metric.ID), q.Figure(a, metric.ID)
+				if !was.Have() || !is.Have() {
 					continue
 				}
-				j := judge(metric, old, new)
+				j := judge(metric, was, is)
 				word := j.verdict.String()
 				if j.class == "loss" {
 					word = j.says
 				} else {
 					n[j.verdict]++
 				}
-				t.AppendRow(table.Row{title, a, plain.figure(old, metric), plain.figure(new, metric), change(result.Ratio(old, new)), significance(old, new), word})
+				t.AppendRow(table.Row{title, a, plain.figure(was, metric), plain.figure(is, metric), change(result.Ratio(was, is)), significance(was, is), word})
 				title = ""
 				rows++
 			}

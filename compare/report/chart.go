@@ -6,7 +6,9 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"strings"
 
+	xfont "golang.org/x/image/font"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
@@ -44,7 +46,7 @@ const (
 func sans(size vg.Length, bold bool) font.Font {
 	f := font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 	if bold {
-		f.Weight = 3 // golang.org/x/image/font.WeightBold
+		f.Weight = xfont.WeightBold
 	}
 	return f
 }
@@ -162,7 +164,7 @@ func svg(width, high vg.Length, t theme, attributes, inside string, paint func(d
 	s := family.ReplaceAllString(b.String(), fonts)
 	s = root.ReplaceAllString(s, `<svg `+attributes)
 	if inside != "" {
-		s = regexp.MustCompile(`(?s)^(<svg [^>]*>)`).ReplaceAllString(s, "${1}"+inside)
+		s = strings.Replace(s, ">", ">"+inside, 1)
 	}
 	return []byte(t.apply(s)), nil
 }

@@ -79,7 +79,7 @@ func (r *Report) headTable(m markup) table.Writer {
 			continue // has a table of its own
 		}
 		t.AppendSeparator()
-		name := m.row(r.folder.Manifest.ScenarioOf(p.Scenario).Title, r.pointSays(p))
+		name := m.row(r.folder.Manifest.ScenarioOf(p.Scenario).Title, p.Name)
 		bound := m.of("bounded by", m.text(r.bound(p)))
 		for _, metric := range leading(p) {
 			t.AppendRow(append(append(table.Row{name, m.text(metric.Name)}, r.cells(m, p, metric)...), bound))
@@ -103,9 +103,6 @@ func (r *Report) cells(m markup, p *result.Point, metric result.Metric) (cells t
 	return cells
 }
 
-// pointSays names a point; where it has no name, nothing.
-func (r *Report) pointSays(p *result.Point) string { return p.Name }
-
 // scenarioTable has every figure of a scenario.
 func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 	header := []string{""}
@@ -125,7 +122,7 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 			return m.mark("bound", boundSays(commonest(s)))
 		})...))
 		t.AppendRow(append(table.Row{m.text("deliveries, all runs")}, r.each(m, p, func(s []*result.Sample) string {
-			return r.deliveries(m, s)
+			return deliveries(m, s)
 		})...))
 		t.AppendRow(append(table.Row{m.text("busy CPUs: server, load, Redis, publisher, others")}, r.each(m, p, func(s []*result.Sample) string {
 			return m.mark("bound", busy(s))
@@ -146,7 +143,7 @@ func (r *Report) each(m markup, p *result.Point, say func([]*result.Sample) stri
 }
 
 // deliveries are what was due and what became of it.
-func (r *Report) deliveries(m markup, samples []*result.Sample) string {
+func deliveries(m markup, samples []*result.Sample) string {
 	var due, delivered, lost, duplicated, reordered int64
 	for _, s := range samples {
 		due += s.Expected
