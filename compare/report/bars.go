@@ -48,14 +48,14 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 		f   result.Figure
 	}
 	var list []bar
-	most := 0.0
+	least, most := 0.0, 0.0
 	for _, a := range r.arms {
 		if f := at.Figure(a, metric.ID); f.Have() {
 			list = append(list, bar{a, f})
-			most = math.Max(most, f.Top)
+			least, most = math.Min(least, f.Low), math.Max(most, f.Top)
 		}
 	}
-	if most <= 0 {
+	if most == least {
 		most = 1
 	}
 	look := style(12, false, ink)
@@ -64,13 +64,12 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 	for _, b := range list {
 		width = min(width, full-look.Width(b.arm)-8)
 	}
-	longest := width // that the longest bar may be, so that there is room for all figures
 	var names []plot.Tick
 	for i, b := range list {
 		y := float64(len(list) - 1 - i)
 		names = append(names, plot.Tick{Value: y, Label: b.arm})
 		t := r.tones[b.arm]
-		chart, err := plotter.NewBarChart(plotter.Values{math.Max(b.f.Median, 0)}, 20)
+		chart, err := plotter.NewBarChart(plotter.Values{b.f.Median}, 20)
 		if err != nil {
 			return err
 		}
@@ -102,8 +101,9 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 		label.TextStyle[0] = look
 		label.Offset = vg.Point{X: 7, Y: 1.5}
 		p.Add(label)
-		if right > 0 {
-			longest = min(longest, (width-look.Width(says)-12)*vg.Length(most/right))
+		// so far that there is room for the figure
+		if left := width - look.Width(says) - 12; left > 0 {
+			most = math.Max(most, least+(right-least)*float64(width/left))
 		}
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(names)
@@ -112,7 +112,7 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 	p.Y.Tick.Length = 0
 	p.Y.Padding = 0
 	p.Y.Min, p.Y.Max = -0.5, float64(len(list))-0.5
-	p.X.Min, p.X.Max = math.Min(0, p.X.Min), most*float64(width/max(longest, 1))
+	p.X.Min, p.X.Max = least, most
 	p.X.Tick.Marker = plot.ConstantTicks(nil)
 	p.X.Width = 0
 	return nil

@@ -33,6 +33,7 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 			{Name: "idle", Title: "Idle memory", Shows: "Memory.", Load: "100 to 200 connections"},
 			{Name: "storm", Title: "Connect storm", Shows: "Connects.", Load: "200 connections"},
 			{Name: "broadcast", Title: "Broadcast at fixed rates", Shows: "Deliveries.", Load: "200 connections", Env: []string{"SEND_QUEUE=8"}},
+			{Name: "frozen", Title: "1% frozen clients", Shows: "Others.", Load: "200 connections"},
 			{Name: "redis-restart", Title: "Redis restart", Shows: "Recovery.", Load: "200 connections"},
 			{Name: "ledger", Title: "The article's ledger", Shows: "Bytes.", Load: "100 to 200 connections"},
 		},
@@ -65,6 +66,12 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 			for _, rate := range []float64{3, 6} {
 				add(result.Sample{Arm: a.name, Scenario: "broadcast", Point: plainly(rate) + " a second", X: rate, Repeat: i, Latency: histogram(t, int64(a.p99*1e6/2), 200),
 					Values: map[string]float64{result.DeliveryCPU: a.delivery + step/2, result.P99: a.p99 + step/4, result.Max: 99}})
+			}
+			if a.name == "optimized" {
+				// less than before: bars to the left
+				add(result.Sample{Arm: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: -3 + step/2}})
+			} else {
+				add(result.Sample{Arm: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: 0.5}})
 			}
 			add(result.Sample{Arm: a.name, Scenario: "ledger", X: 200, Repeat: i, Values: map[string]float64{
 				result.LedgerStacks: a.memory / 2, result.LedgerRead: a.memory / 4, result.LedgerHeadroom: a.memory / 4, result.LedgerTotal: a.memory + 100, result.LedgerKernel: 3100,

@@ -70,7 +70,7 @@ func TestFlawedRunsAreMarkedAndNotJudged(t *testing.T) {
 	r := read(t, folder(t, lossy))
 	have := tableText(t, r)
 	wants(t, "the table", squeeze(have),
-		"FLAWED: 1 measurement of 59 is not to be trusted: optimized in broadcast 3 a second",
+		"FLAWED: 1 measurement of 69 is not to be trusted: optimized in broadcast 3 a second",
 		"flawed: optimized, Broadcast at fixed rates 3 a second, run 2: 7 of 200 lost",
 		"FLAWED: 1 of 5 runs", "not judged: flawed runs",
 		"Not judged, for runs were flawed: 2 comparisons.",
@@ -97,7 +97,7 @@ func TestBoundIsStated(t *testing.T) {
 		}
 	}))
 	wants(t, "the table", tableText(t, r),
-		"DISTURBED: other programs used the CPUs in 1 of 59 measurements",
+		"DISTURBED: other programs used the CPUs in 1 of 69 measurements",
 		"2× more (the runs of optimized were bounded by load CPU, not by the server)",
 	)
 	points := r.of("broadcast")
