@@ -69,6 +69,9 @@ func tryNode(ctx context.Context, client *http.Client, o Options, redis string, 
 		if err := p.Died(); err != nil {
 			return final(err)
 		}
+		// whoever else may have taken the port need not answer
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
 		return get(ctx, client, n.internal+"/readyz", func(io.Reader) error { return nil })
 	})
 	if err != nil {

@@ -57,6 +57,10 @@ func loads(nodes, least, cpus int) int {
 	return nodes * each
 }
 
+// answerTime is how long a server may take to answer about itself, a collection
+// of its garbage included.
+const answerTime = 30 * time.Second
+
 // Rig is a server under load. It is used by one goroutine.
 type Rig struct {
 	o      Options
@@ -77,7 +81,7 @@ type Rig struct {
 // Start starts Redis, the server's nodes and the load processes, and returns when
 // all are ready. The caller closes the rig.
 func Start(ctx context.Context, o Options) (r *Rig, err error) {
-	r = &Rig{o: o, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}}}
+	r = &Rig{o: o, client: &http.Client{Timeout: answerTime, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
