@@ -39,12 +39,12 @@ func TestMain(m *testing.M) {
 func fakeServer() {
 	l, err := net.Listen("tcp", os.Getenv("ADDR"))
 	if err == nil {
-		defer func() { _ = l.Close() }()
+		// l is held until the process ends
 		err = http.ListenAndServe(os.Getenv("INTERNAL_ADDR"), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, os.Getenv("FAKE_SERVER"))
 		}))
 	}
-	fmt.Fprintln(os.Stderr, "fake:", err)
+	fmt.Fprintln(os.Stderr, "fake:", l, err)
 	os.Exit(1)
 }
 
