@@ -35,7 +35,7 @@ func newProgress(w io.Writer, interactive bool, p plan) *progress {
 	g := &progress{w: w, total: p.takes(), steps: len(p.steps), began: time.Now(), stop: make(chan struct{})}
 	if interactive {
 		g.bar = progressbar.NewOptions64(g.total.Milliseconds(),
-			progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(24), progressbar.OptionFullWidth(),
+			progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(12),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionClearOnFinish())
 		g.ticker.Go(g.tick)

@@ -27,8 +27,6 @@ type session struct {
 	place    rig.Placement
 	manifest result.Manifest
 	writer   *result.Writer
-	// windows that were measured, and those disturbed by other programs
-	windows, disturbed int
 }
 
 // Run measures and returns the path of the results folder. ErrPartial comes with
@@ -66,9 +64,6 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 		return "", err
 	}
 	failed := s.measure(ctx)
-	if s.disturbed > 0 {
-		s.say("other programs used the CPUs in %d of %d measured windows: repeat on a quiet machine for figures to rely on", s.disturbed, s.windows)
-	}
 	s.manifest.Ended = time.Now().UTC().Truncate(time.Second)
 	if s.manifest.Done == 0 {
 		return "", failed
@@ -276,10 +271,6 @@ func (s *session) measure(ctx context.Context) error {
 // tellFlaws says at once what is wrong with a run's figures.
 func (s *session) tellFlaws(g *progress, st step, samples []result.Sample) {
 	for i := range samples {
-		s.windows++
-		if samples[i].Bound == result.BoundOthers {
-			s.disturbed++
-		}
 		for _, flaw := range samples[i].Flaws {
 			g.remark("%s: not sound: %s", strings.TrimSpace(st.String()+" "+samples[i].Point), flaw)
 		}
