@@ -40,7 +40,7 @@ func (r *Report) picture() (files []named, err error) {
 		m := &r.folder.Manifest
 		dc.FillText(style(19, true, ink), vg.Point{X: dc.Min.X, Y: dc.Max.Y - 34}, "What each design costs")
 		dc.FillText(style(12, false, soft), vg.Point{X: dc.Min.X, Y: dc.Max.Y - 53},
-			fmt.Sprintf("%s, Linux %s, %s; median (range) of up to %s; shorter is better", m.Host.CPU, m.Host.Kernel, m.Go, count(r.repeats(), "run")))
+			fmt.Sprintf("%s, %s %s, %s; median (range) of up to %s; shorter is better", m.Host.CPU, m.Host.OS, m.Host.Kernel, m.Go, count(r.repeats(), "run")))
 		wide := (dc.Max.X - dc.Min.X - 36*vg.Length(columns-1)) / vg.Length(columns)
 		for i, s := range list {
 			x := dc.Min.X + vg.Length(i%columns)*(wide+36)
