@@ -34,6 +34,7 @@ var subcommands = []subcommand{
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // who asks twice does not want to wait
 	err := dispatch(ctx, os.Args[1:])
 	stop()
 	switch {

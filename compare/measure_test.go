@@ -363,6 +363,18 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+func TestList(t *testing.T) {
+	p := started(t, "run", "-list", "-scenarios", "burst,idle")
+	code := p.exit(t)
+	if said := p.stdout.String(); code != 0 || !strings.HasPrefix(said, "burst: Burst\n") || !strings.Contains(said, "idle: Idle memory\n") {
+		t.Errorf("exit code %d: %s %s", code, said, p.stderr.String())
+	}
+	p = started(t, "run", "-list", "-profile", "huge")
+	if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), `profile "huge" is unknown`) {
+		t.Errorf("exit code %d: %s", code, p.stderr.String())
+	}
+}
+
 // TestWithoutRedis uses the embedded Redis, and says so.
 func TestWithoutRedis(t *testing.T) {
 	t.Parallel()

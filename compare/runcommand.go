@@ -39,6 +39,7 @@ func runRun(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.Budget, "budget", 0, "begin no repeat that would go beyond this time (default: the profile's)")
 	flags.StringVar(&o.Out, "out", "", "results folder (default: results/<time>)")
 	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
+	list := flags.Bool("list", false, "say what each scenario shows, and what it puts arms through; measure nothing")
 	verbose := flags.Bool("v", false, "show what servers, load and Redis say")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -56,11 +57,26 @@ func runRun(ctx context.Context, args []string) error {
 	if o.Self, err = os.Executable(); err != nil {
 		return fmt.Errorf("run: find own program: %w", err)
 	}
+	if *list {
+		return tell(os.Stdout, o)
+	}
 	folder, failed := run.Run(ctx, o)
 	if folder == "" {
 		return failed
 	}
 	return errors.Join(failed, show(os.Stdout, folder))
+}
+
+// tell says what the chosen scenarios show.
+func tell(w io.Writer, o run.Options) error {
+	for _, s := range o.Scenarios {
+		size, err := s.Sized(o.Profile, o.Override)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: %s\n  %s\n  %s profile: %s.\n\n", s.Name, s.Title, s.Shows, o.Profile, s.Describe(size))
+	}
+	return nil
 }
 
 // show writes a folder's report and pictures, and prints its table.

@@ -2,15 +2,22 @@ package load
 
 import (
 	"runtime"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkSocket takes in coalesced 128-byte messages through a socket and a
-// loop's read. msgs/cpu-s is a second of CPU of the reading alone; the writer's
-// share is left out.
+// BenchmarkSocket takes in 128-byte messages through a socket and a loop's read:
+// each by itself, as in a broadcast, and many at once, as in a burst. msgs/cpu-s
+// is a second of CPU of the reading alone; the writer's share is left out.
 func BenchmarkSocket(b *testing.B) {
+	for _, together := range []int{1, 10, 500} {
+		b.Run(strconv.Itoa(together), func(b *testing.B) { benchmarkSocket(b, together) })
+	}
+}
+
+func benchmarkSocket(b *testing.B, together int) {
 	l, err := newLoop(nil)
 	if err != nil {
 		b.Fatal(err)
@@ -24,7 +31,7 @@ func BenchmarkSocket(b *testing.B) {
 	defer func() { _ = unix.Close(pair[1]) }()
 	r := l.slab.take()
 	r.state, r.fd = joined, int32(pair[0])
-	stream := burst(protoCentrifuge, 500)
+	stream := burst(protoCentrifuge, together)
 	runtime.LockOSThread() // the CPU clock is this thread's
 	defer runtime.UnlockOSThread()
 	var reading int64

@@ -119,6 +119,14 @@ func (s Scenario) Size(profile string, o Override) Size {
 	return size
 }
 
+// Sized is Size, with an error for a profile that there is none of.
+func (s Scenario) Sized(profile string, o Override) (Size, error) {
+	if !slices.Contains(Profiles, profile) {
+		return Size{}, fmt.Errorf("%w: profile %q is unknown: use %s", ErrScenario, profile, strings.Join(Profiles, ", "))
+	}
+	return s.Size(profile, o), nil
+}
+
 // needsTwo says that the scenario takes a slope.
 func needsTwo(s Scenario) bool { return s.Name == "idle" || s.Name == result.LedgerScenario }
 
