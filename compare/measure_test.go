@@ -267,6 +267,23 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptBeforeTheFirstRun leaves nothing, not even a folder.
+func TestInterruptBeforeTheFirstRun(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "results")
+	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "broadcast", "-arms", "optimized", "-window", "60s")
+	until(t, "the first run has begun", func() bool { return strings.Contains(p.stderr.String(), "1/1") })
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.exit(t); code != 1 || !strings.HasSuffix(p.stderr.String(), "interrupted: nothing was measured\n") || p.stdout.String() != "" {
+		t.Errorf("exit code %d: %s", code, p.stderr.String())
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("leaves a folder: %v", err)
+	}
+}
+
 // TestKilled kills compare itself, which then cannot tidy up.
 func TestKilled(t *testing.T) {
 	t.Parallel()

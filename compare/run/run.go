@@ -44,6 +44,9 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 	}
 	defer func() {
 		if s.manifest.Done == 0 {
+			if ctx.Err() != nil { // whatever that has broken
+				err = fmt.Errorf("%w: interrupted: nothing was measured", ErrPartial)
+			}
 			err = errors.Join(err, s.writer.Discard())
 			return
 		}
@@ -303,11 +306,7 @@ func (s *session) verdict(ctx context.Context, first error, row int) error {
 // be measured is known before anything is.
 func (s *session) tryArms(ctx context.Context) error {
 	for _, a := range s.o.Arms {
-		err := s.try(ctx, a)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w: interrupted: nothing was measured", ErrPartial)
-		case err != nil:
+		if err := s.try(ctx, a); err != nil {
 			return fmt.Errorf("arm %s: %w", a.Name, err)
 		}
 	}

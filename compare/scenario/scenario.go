@@ -173,7 +173,7 @@ func Try(r *rig.Rig) error {
 }
 
 // tryTime is how long the one message may take.
-const tryTime = 5 * time.Second
+const tryTime = 15 * time.Second
 
 func one(Size) int { return 1 }
 
