@@ -113,6 +113,9 @@ type Command struct {
 	// Own makes settle wait for what this process published by publish.
 	Own bool `json:"own,omitempty"`
 
+	// Patient makes settle write nothing off at its timeout.
+	Patient bool `json:"patient,omitempty"`
+
 	problem error // what is wrong with the command, to be answered
 }
 

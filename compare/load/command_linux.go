@@ -269,7 +269,7 @@ func (l *loop) settle(c Command) {
 		}
 		return l.publish.shared[r.group]
 	}
-	l.waitFor(waiter{
+	w := waiter{
 		command:  c,
 		deadline: l.now + timeout,
 		done: func() bool {
@@ -280,8 +280,11 @@ func (l *loop) settle(c Command) {
 			}
 			return true
 		},
-		late: func() { l.eachJoined(func(r *record) { l.writeOff(r, last(r)) }) },
-	})
+	}
+	if !c.Patient {
+		w.late = func() { l.eachJoined(func(r *record) { l.writeOff(r, last(r)) }) }
+	}
+	l.waitFor(w)
 }
 
 // pick returns the next subscribed connection from *cursor on that has none of

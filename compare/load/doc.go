@@ -74,7 +74,7 @@
 //
 // is answered once every subscribed connection has received up to that sequence
 // number (own: up to what this process published), or at the timeout (default
-// 5,000), when what is missing is counted as lost. Frozen connections and those
+// 5,000), when what is missing is counted as lost (patient: it may still come). Frozen connections and those
 // without a baseline take no part.
 //
 //	{"id":9,"cmd":"report"}

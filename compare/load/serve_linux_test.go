@@ -350,6 +350,23 @@ func TestChurn(t *testing.T) {
 	})
 }
 
+func TestSettleTimesOut(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		s, c := newStub(t), start(t)
+		do(t, c, Command{Cmd: Connect, N: 3, Target: s.addr(), Channel: "c-x"})
+		do(t, c, Command{Cmd: Mark, Next: 1})
+		a := do(t, c, Command{Cmd: Settle, Last: 1, TimeoutMS: 20, Patient: patient})
+		if lost := a.Total.Lost; lost == 0 != patient {
+			t.Errorf("patient %v: %d lost", patient, lost)
+		}
+		s.publish("c-x", body(1, 0, 128))
+		a = do(t, c, Command{Cmd: Settle, Last: 1})
+		if a.Total.Delivered != 3 || a.Total.Lost != 0 || a.Total.Clean() != patient {
+			t.Errorf("patient %v, late: %+v", patient, a.Total)
+		}
+	}
+}
+
 func TestPacedConnect(t *testing.T) {
 	s, c := newStub(t), start(t)
 	began := time.Now()

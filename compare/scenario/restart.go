@@ -72,7 +72,7 @@ func runRestart(b *bench) error {
 			return false, err
 		}
 		sent := time.Now()
-		answers, err := b.Do(load.Command{Cmd: load.Settle, LastEach: p.Sent(), TimeoutMS: 1000 / probeRate})
+		answers, err := b.Do(load.Command{Cmd: load.Settle, LastEach: p.Sent(), TimeoutMS: 1000 / probeRate, Patient: true})
 		if err != nil {
 			return false, err
 		}
