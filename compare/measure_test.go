@@ -380,6 +380,15 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestBudget leaves out what does not fit, for all arms alike.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	f, p := measured(t, "-scenarios", "storm,broadcast", "-repeats", "9", "-budget", "1ms", "-arms", "idiomatic,optimized")
+	if len(f.Samples) != 4 || f.Manifest.Planned != 4 || f.Manifest.Partial != "" || !strings.Contains(p.stderr.String(), "the rest of repeat 2 is left out") {
+		t.Errorf("%d samples, %+v: %s", len(f.Samples), f.Manifest, p.stderr.String())
+	}
+}
+
 func TestList(t *testing.T) {
 	p := started(t, "run", "-list", "-scenarios", "burst,idle")
 	code := p.exit(t)

@@ -36,7 +36,7 @@ func runRun(ctx context.Context, args []string) error {
 	})
 	flags.IntVar(&o.Override.Bytes, "size", 0, "bytes of a message (default: the scenario's, mostly 128)")
 	flags.DurationVar(&o.Override.Measure, "window", 0, "how long a measured window lasts (default: the profile's)")
-	flags.DurationVar(&o.Budget, "budget", 0, "begin no repeat that would go beyond this time (default: the profile's)")
+	flags.DurationVar(&o.Budget, "budget", 0, "begin nothing of the second and later repeats that would go beyond this time (default: the profile's)")
 	flags.StringVar(&o.Out, "out", "", "results folder (default: results/<time>)")
 	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
 	list := flags.Bool("list", false, "say what each scenario shows, and what it puts arms through; measure nothing")

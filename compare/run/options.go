@@ -28,7 +28,8 @@ type Options struct {
 	Profile  string
 	Repeats  int
 	Override scenario.Override
-	// Budget bounds all of it; a repeat that would go beyond it is not begun.
+	// Budget bounds all of it: what would go beyond it of the second and later
+	// repeats is not begun. A scenario is left out for all arms or for none.
 	// 0: the profile's.
 	// It counts from the call of Run, building the server included.
 	Budget time.Duration

@@ -58,6 +58,26 @@ func makePlan(o *Options) plan {
 	return p
 }
 
+// begins says whether step i is the first of a scenario in a repeat.
+func (p plan) begins(i int) bool {
+	if i == 0 {
+		return true
+	}
+	before, s := p.steps[i-1], p.steps[i]
+	return before.scenario.Name != s.scenario.Name || before.repeat != s.repeat
+}
+
+// round is how long all arms take for the scenario that begins at step i.
+func (p plan) round(i int) (sum time.Duration) {
+	for j, s := range p.steps[i:] {
+		if j > 0 && p.begins(i+j) {
+			break
+		}
+		sum += s.takes
+	}
+	return sum
+}
+
 // takes is how long all of it takes, about.
 func (p plan) takes() (sum time.Duration) {
 	for _, s := range p.steps {

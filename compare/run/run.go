@@ -131,7 +131,7 @@ func (s *session) prepare(ctx context.Context, dir string) error {
 	s.say("%s", m.CPUs.Says)
 	s.say("%d runs (%d arms, %d scenarios, %d repeats), about %v", len(s.plan.steps), len(s.o.Arms), len(s.o.Scenarios), s.o.Repeats, s.plan.takes().Round(time.Second))
 	if s.o.Budget > 0 && s.plan.takes() > s.o.Budget {
-		s.say("bounded to %v: repeats that do not fit are left out", s.o.Budget)
+		s.say("bounded to %v: what does not fit of the second and later repeats is left out", s.o.Budget)
 	}
 	return nil
 }
@@ -223,21 +223,16 @@ func (s *session) measure(ctx context.Context) error {
 	g := newProgress(s.o.Terminal, s.o.Interactive, s.plan)
 	defer g.close()
 	m := &s.manifest
-	measuring := time.Now()
 	var first error
 	row := 0
 	for i, st := range s.plan.steps {
 		if ctx.Err() != nil {
 			break
 		}
-		if i > 0 && st.repeat != s.plan.steps[i-1].repeat && s.o.Budget > 0 {
-			// as long as the repeat before took
-			each := time.Since(measuring) / time.Duration(st.repeat-1)
-			if time.Since(s.began)+each > s.o.Budget {
-				g.remark("no time for repeat %d within %v: it is left out", st.repeat, s.o.Budget)
-				m.Planned, m.Repeats = i, st.repeat-1
-				break
-			}
+		if s.o.Budget > 0 && st.repeat > 1 && s.plan.begins(i) && time.Since(s.began)+s.plan.round(i) > s.o.Budget {
+			g.remark("%v are over: the rest of repeat %d is left out", s.o.Budget, st.repeat)
+			m.Planned, m.Repeats = i, s.plan.steps[i-1].repeat
+			break
 		}
 		g.begin(st)
 		samples, err := s.one(ctx, st)

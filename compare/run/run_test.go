@@ -61,6 +61,26 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestRound(t *testing.T) {
+	o := chosen(t, "storm,idle")
+	p := makePlan(&o)
+	if got, want := p.round(3), p.steps[3].takes+p.steps[4].takes+p.steps[5].takes; got != want || p.steps[3].scenario.Name != "idle" {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for i, want := range []bool{true, false, false, true, false, false, true} {
+		if p.begins(i) != want {
+			t.Errorf("step %d begins a scenario: %v", i, !want)
+		}
+	}
+	one := chosen(t, "storm")
+	if p := makePlan(&one); !p.begins(3) {
+		t.Error("the second repeat of the only scenario begins nothing")
+	}
+	if got, want := p.round(10), p.steps[10].takes+p.steps[11].takes; got != want {
+		t.Errorf("at the end: %v, want %v", got, want)
+	}
+}
+
 func TestFullProfileFits(t *testing.T) {
 	o := chosen(t, "")
 	o.Arms, o.Profile, o.Repeats = arm.Builtin(), "full", 0
