@@ -85,7 +85,10 @@ func (r *run) start(ctx context.Context) (err error) {
 	}
 	r.node, err = node.StartReady(ctx, node.Options{
 		Program: r.Server, Mode: r.mode, Redis: r.redis.Addr(), Stderr: r.Stderr,
-		Env: []string{"HANDSHAKE_TIMEOUT=3s", "MAX_QUEUED_BYTES=65536", "DRAIN_TIME=1s", "LOG_LEVEL=error"},
+		// Limits that a phase is long enough to reach: an unfinished message ends its
+		// connection after 2 s, and 5 s later at the latest if the close frame is not
+		// answered.
+		Env: []string{"HANDSHAKE_TIMEOUT=2s", "MAX_QUEUED_BYTES=65536", "DRAIN_TIME=1s", "LOG_LEVEL=error"},
 	})
 	if err != nil {
 		return err
