@@ -1,9 +1,8 @@
 #!/bin/sh
-# Installs what the tests need beyond Go and gcc: redis-server. It does nothing
-# where that is there already.
+# Installs what the tests need beyond Go and gcc: redis-server, and for root on Linux
+# iproute2, with which a test makes a network that drops packets. It does nothing
+# where they are there already.
 set -eu
-
-command -v redis-server >/dev/null 2>&1 && exit 0
 
 # as_root runs a command as root, where that is possible without waiting for a
 # password that nobody is there to type.
@@ -32,6 +31,22 @@ install_redis() {
 		return 1
 	fi
 }
+
+# Only root can make networks; for everybody else, and where this fails, another
+# test shows the same with a relay.
+if [ "$(uname)" = Linux ] && [ "$(id -u)" -eq 0 ] && ! { command -v ip && command -v tc; } >/dev/null 2>&1; then
+	echo "iproute2 is missing: installing it for the tests" >&2
+	if command -v apt-get >/dev/null 2>&1; then
+		apt-get update -qq >&2 || true
+		env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends iproute2 >&2 || true
+	elif command -v dnf >/dev/null 2>&1; then
+		dnf install -y -q iproute iproute-tc >&2 || true
+	elif command -v apk >/dev/null 2>&1; then
+		apk add --no-progress iproute2 >&2 || true
+	fi
+fi
+
+command -v redis-server >/dev/null 2>&1 && exit 0
 
 echo "redis-server is missing: installing it for the tests" >&2
 if ! install_redis >&2 || ! command -v redis-server >/dev/null 2>&1; then
