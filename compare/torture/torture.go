@@ -70,7 +70,7 @@ type Options struct {
 // Defaults are what `make torture` runs.
 func Defaults() Options {
 	return Options{
-		Modes: node.Modes(), Healthy: 1000, Channels: 50, Rate: 100, Hostile: 2700, Phase: 8 * time.Second,
+		Modes: node.Modes(), Healthy: 1000, Channels: 50, Rate: 100, Hostile: 2700, Phase: 10 * time.Second,
 		Bounds: &Bounds{Latency: 20, Free: 500 * time.Millisecond, Flood: 3 * time.Second, Memory: 2, PerHostile: 64 << 10},
 	}
 }
