@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -342,6 +343,21 @@ func testStreamForms(t *testing.T, build Build) {
 		c.expectRefusal(http.StatusServiceUnavailable)
 	}
 	awaitCount(t, full.stats.Refused, modes.RefusedFull.Reason, 2)
+	address := start(t, build, func(s *setup) {
+		s.door.ConnectionsPerAddress = 1
+		s.door.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	from := "X-Forwarded-For: 192.0.2.1"
+	one := address.openStream(t, modes.PathSSE+"?channel=news", from)
+	for path := range streams {
+		c := address.dial(t)
+		c.write(get(path+"?channel=news", from).bytes())
+		c.expectRefusal(http.StatusTooManyRequests)
+	}
+	address.openStream(t, modes.PathSSE+"?channel=news", "X-Forwarded-For: 192.0.2.2").leave()
+	one.leave()
+	address.awaitConnections(t, 0)
+	address.openStream(t, modes.PathStream+"?channel=news", from)
 }
 
 // streamPayloads are payloads, and how each arrives: as the data of an event, and
