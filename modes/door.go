@@ -107,6 +107,7 @@ var (
 	RefusedNoUpgrade   = &Refusal{http.StatusUpgradeRequired, "websocket upgrade required"}
 	RefusedMethod      = &Refusal{http.StatusMethodNotAllowed, "method not allowed"}
 	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
+	RefusedVersion     = &Refusal{http.StatusUpgradeRequired, "bad Sec-WebSocket-Version"}
 	RefusedKey         = &Refusal{http.StatusBadRequest, "bad Sec-WebSocket-Key"}
 	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
 	RefusedTooLarge    = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "request too large"}
@@ -116,15 +117,6 @@ var (
 func (d *Door) Refuse(r *Refusal) *Refusal {
 	d.stats.Refused.WithLabelValues(r.Reason).Inc()
 	return r
-}
-
-// UpgradeRequired answers a request for a WebSocket endpoint that is no upgrade.
-func (d *Door) UpgradeRequired(w http.ResponseWriter, _ *http.Request) {
-	refusal := d.Refuse(RefusedNoUpgrade)
-	w.Header().Set("Upgrade", "websocket")
-	w.Header().Set("Connection", "Upgrade")
-	w.Header().Set("Sec-WebSocket-Version", "13")
-	http.Error(w, refusal.Error(), refusal.Status)
 }
 
 // Endpoint returns the protocol spoken at a path. False: no connections come to

@@ -6,7 +6,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// RefusedBody is a request that opens a stream and brings a body, which nobody
+// RefusedBody is a request that opens a connection and brings a body, which nobody
 // would read.
 var RefusedBody = &Refusal{http.StatusBadRequest, "unexpected body"}
 

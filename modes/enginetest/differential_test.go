@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"testing"
 
@@ -145,5 +146,56 @@ func (c *client) outcome() outcome {
 		default:
 			o.frames = append(o.frames, fmt.Sprintf("%x:%s", byte(f.op), f.body))
 		}
+	}
+}
+
+// handshakes compares what the engines answer to the bytes of a request, and of
+// frames behind it.
+func (p *pair) handshakes(t *testing.T, request []byte, seed uint64) {
+	t.Helper()
+	p.same(t, fmt.Sprintf("%q, seed %d", request, seed), func(t *testing.T, n *node) outcome {
+		c := n.dial(t)
+		defer c.leave()
+		sent := c.sendCut(request, seed)
+		defer sent()
+		return c.answers()
+	})
+}
+
+// answers reads HTTP responses and, behind a 101, frames, to the end of the
+// connection or the first refusal: the server may close after one. Nor has it to say
+// a word to what is no request, or only half of one.
+func (c *client) answers() outcome {
+	c.t.Helper()
+	const refused = "no word, or 400"
+	var all []string
+	for {
+		// A reset may cut the body.
+		r, body, err := c.tryResponse()
+		switch {
+		case ended(err) && r == nil:
+			return outcome{all, refused}
+		case err != nil && !ended(err):
+			c.t.Errorf("after %q: %v", all, err)
+			return outcome{all, "no response"}
+		case r.StatusCode == http.StatusBadRequest:
+			return outcome{all, refused}
+		}
+		answer := fmt.Sprint(r.StatusCode)
+		for _, name := range []string{
+			"Sec-Websocket-Accept", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions", "Sec-Websocket-Version", "Allow",
+		} {
+			if values := r.Header.Values(name); len(values) > 0 {
+				answer += fmt.Sprintf(" %s %q", name, values)
+			}
+		}
+		switch {
+		case r.StatusCode == http.StatusSwitchingProtocols:
+			o := c.outcome()
+			return outcome{append(append(all, answer), o.frames...), o.end}
+		case r.StatusCode > http.StatusBadRequest:
+			return outcome{append(all, answer), "refused"}
+		}
+		all = append(all, answer+" "+body)
 	}
 }

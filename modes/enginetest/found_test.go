@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -30,6 +31,54 @@ func TestFoundStreams(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for seed := range uint64(6) {
 				p.streams(t, modes.PathEcho, test.stream, seed)
+			}
+		})
+	}
+}
+
+// foundRequests are handshakes to which the engines gave different answers: the
+// optimized one let in what net/http refuses, and refused what it lets in.
+var foundRequests = []struct {
+	name    string
+	request []byte
+}{
+	{"space behind a header's name", upgrade(modes.PathEcho).with("Upgrade", "Upgrade : websocket").bytes()},
+	{"name that is no token", upgrade(modes.PathEcho, "X(: 1").bytes()},
+	{"header without a colon", upgrade(modes.PathEcho, "X-Case1").bytes()},
+	{"CR in a header", upgrade(modes.PathEcho, "X-Case: a\rb").bytes()},
+	{"NUL in a header", upgrade(modes.PathEcho, "X-Case: a\x00b").bytes()},
+	{"two hosts", upgrade(modes.PathEcho, "Host: other.test").bytes()},
+	{"empty host", upgrade(modes.PathEcho).with("Host", "Host:").bytes()},
+	{"empty host and an origin", upgrade(modes.PathEcho, "Origin: http://tandem.test").with("Host", "Host: ").bytes()},
+	{"host that is none", upgrade(modes.PathEcho).with("Host", "Host: a b").bytes()},
+	{"two origins", upgrade(modes.PathEcho, "Origin: http://tandem.test", "Origin: http://evil.test").bytes()},
+	{"two lengths", upgrade(modes.PathEcho, "Content-Length: 0", "Content-Length: 5").bytes()},
+	{"empty length", upgrade(modes.PathEcho, "Content-Length:").bytes()},
+	{"body", append(upgrade(modes.PathEcho, "Content-Length: 5").bytes(), "hello"...)},
+	{"chunked body", append(upgrade(modes.PathEcho, "Transfer-Encoding: chunked").bytes(), "0\r\n\r\n"...)},
+	{"length and chunked body", append(upgrade(modes.PathEcho, "Content-Length: 5", "Transfer-Encoding: chunked").bytes(), "0\r\n\r\n"...)},
+	{"unknown transfer encoding", upgrade(modes.PathEcho, "Transfer-Encoding: gzip").bytes()},
+	{"expectation", upgrade(modes.PathEcho, "Expect: x").bytes()},
+	{"upgrade in a list", upgrade(modes.PathEcho).with("Upgrade", "Upgrade: h2c, websocket").bytes()},
+	{"connection by a tab", upgrade(modes.PathEcho).with("Connection", "Connection: Upgrade\tkeep-alive").bytes()},
+	{"version of spaces", upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13 ").bytes()},
+	{"empty extensions", upgrade(modes.PathEcho, "Sec-WebSocket-Extensions: ").bytes()},
+	{"subprotocol, oddly cased", upgrade(modes.PathCentrifuge, "Sec-WebSocket-Protocol: Centrifuge-Protobuf").bytes()},
+	{"lines that end in LF", bytes.ReplaceAll(upgrade(modes.PathEcho).bytes(), []byte("\r\n"), []byte("\n"))},
+	{"last line ends in LF", append(bytes.TrimSuffix(upgrade(modes.PathEcho).bytes(), []byte("\r\n")), '\n')},
+	{"whole URL", upgrade("http://tandem.test" + modes.PathEcho).bytes()},
+	{"path in percents", upgrade("/%65cho").bytes()},
+	{"fragment", upgrade(modes.PathEcho + "#x").bytes()},
+	{"version HTTP/1.2", withVersion(upgrade(modes.PathEcho), "HTTP/1.2").bytes()},
+	{"raw, no channel, foreign origin", upgrade(modes.PathRaw, "Origin: http://evil.test").bytes()},
+}
+
+func TestFoundRequests(t *testing.T) {
+	p := startPair(t, nil)
+	for _, test := range foundRequests {
+		t.Run(test.name, func(t *testing.T) {
+			for seed := range uint64(6) {
+				p.handshakes(t, append(test.request, encode(text("hello"), closing(1000, ""))...), seed)
 			}
 		})
 	}

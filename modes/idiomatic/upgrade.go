@@ -1,9 +1,7 @@
 package idiomatic
 
 import (
-	"encoding/base64"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -11,12 +9,6 @@ import (
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
-
-// refusedVersion is a bad handshake whose answer offers the version that would
-// have been a good one.
-var refusedVersion = &modes.Refusal{Status: http.StatusUpgradeRequired, Reason: modes.RefusedUpgrade.Reason}
-
-const version = "13" // RFC 6455
 
 // protobufHeader accepts the subprotocol. It is never written to.
 var protobufHeader = http.Header{"Sec-Websocket-Protocol": {wire.ProtobufSubprotocol}}
@@ -55,26 +47,19 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.serveStream(w, r, p)
 		return
 	}
-	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !hasToken(r.Header["Upgrade"], "websocket") {
-		e.config.Door.UpgradeRequired(w, r)
-		return
-	}
 	if refusal := e.handshake(w, r, p); refusal != nil {
-		if refusal == refusedVersion {
-			w.Header().Set("Sec-WebSocket-Version", version)
-		}
-		http.Error(w, e.config.Door.Refuse(refusal).Error(), refusal.Status)
+		e.config.Door.Answer(w, refusal)
 	}
 }
 
 // handshake brings a connection to life, or says why not.
 func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
-	if refusal := checkHandshake(r); refusal != nil {
+	if refusal := modes.CheckHandshake(r); refusal != nil {
 		return refusal
 	}
 	p = modes.Encoding(p, r.URL.RawQuery)
 	var header http.Header
-	if p.Session() && hasToken(r.Header["Sec-Websocket-Protocol"], wire.ProtobufSubprotocol) {
+	if p.Session() && modes.HasSubprotocol(r, wire.ProtobufSubprotocol) {
 		p = wire.Protobuf
 		header = protobufHeader
 	}
@@ -102,13 +87,14 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 // its protocol has it so. The caller takes over what admit counts and a reference
 // of the bus on each channel.
 func (e *Engine) enter(r *http.Request, p wire.Protocol) (channels []string, address modes.Address, refusal *modes.Refusal) {
-	if p.ByQuery() {
-		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
-			return nil, address, refusal
-		}
-	}
 	if address, refusal = e.admit(p, r); refusal != nil {
 		return nil, address, refusal
+	}
+	if p.ByQuery() {
+		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
+			e.release(p, address)
+			return nil, address, refusal
+		}
 	}
 	if len(channels) > 0 {
 		ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
@@ -136,32 +122,4 @@ func (e *Engine) member(p wire.Protocol, s *socket, address modes.Address, chann
 	}
 	c.member(channels)
 	return c, nil
-}
-
-// checkHandshake applies RFC 6455 section 4.2.1, as far as net/http has not.
-func checkHandshake(r *http.Request) *modes.Refusal {
-	versions, keys := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
-	if !hasToken(r.Header["Connection"], "upgrade") || len(versions) == 0 || len(keys) != 1 {
-		return modes.RefusedUpgrade
-	}
-	if len(versions) != 1 || versions[0] != version {
-		return refusedVersion
-	}
-	if key, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(key) != 16 {
-		return modes.RefusedUpgrade
-	}
-	return nil
-}
-
-// hasToken finds a token in header values that are lists (RFC 9110 section
-// 5.6.1).
-func hasToken(values []string, token string) bool {
-	for _, value := range values {
-		for part := range strings.SplitSeq(value, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -139,8 +139,8 @@ func (l *loop) accept() {
 	l.again = append(l.again, acceptAgain)
 }
 
-// adopt makes fd a connection of this loop. request is what was read of it
-// already.
+// adopt makes fd a connection of this loop. request, if any, is a handshake that
+// net/http has found good, and what was sent behind it.
 func (l *loop) adopt(fd int, request []byte) {
 	index, r := l.slab.take()
 	r.fd, r.state = int32(fd), handshake
@@ -151,8 +151,8 @@ func (l *loop) adopt(fd int, request []byte) {
 		return
 	}
 	l.wheel.arm(index, l.engine.Limits.HandshakeTimeout)
-	if len(request) > 0 {
-		l.input(index, r, request)
+	if size := headEnd(request); size > 0 {
+		l.upgrade(index, r, request, size, false)
 		l.flush(index, r)
 		l.finish()
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
 )
 
 // plainListener is the net.Listener from which net/http takes the connections
@@ -118,9 +119,10 @@ func plainConnOf(fd int, received []byte) (net.Conn, error) {
 	return &plainConn{conn.(*net.TCPConn), received}, nil
 }
 
-// plainHandler answers requests that were handed over. One for an endpoint of the
-// loops came as a later request of a connection that had begun with another, as a
-// proxy that reuses its connections sends it: it goes back to a loop.
+// plainHandler answers requests that were handed over. A good one for an endpoint of
+// the loops goes back to a loop: it was not in the plainest form, or it was a later
+// request of a connection that had begun with another, as a proxy that reuses its
+// connections sends it.
 func (e *Engine) plainHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		p, ok := e.Door.Endpoint(request.URL.Path)
@@ -128,24 +130,52 @@ func (e *Engine) plainHandler() http.Handler {
 			e.Handler.ServeHTTP(w, request)
 			return
 		}
-		if p.OverHTTP() && request.Method != http.MethodGet {
-			e.Door.StreamOnly(w, request)
+		if p.OverHTTP() {
+			if request.Method != http.MethodGet {
+				e.Door.StreamOnly(w, request)
+				return
+			}
+		} else if refusal := modes.CheckHandshake(request); refusal != nil {
+			e.Door.Answer(w, refusal)
 			return
 		}
-		if !p.OverHTTP() && (request.Method != http.MethodGet || request.ProtoMajor != 1 || request.ProtoMinor < 1 ||
-			!strings.EqualFold(request.Header.Get("Upgrade"), "websocket")) {
-			e.Door.UpgradeRequired(w, request)
-			return
-		}
-		if err := e.takeBack(w, request); err != nil {
+		if err := e.takeBack(w, request, p); err != nil {
 			e.Log.Debug("take a connection back from net/http failed", "error", err)
 			http.Error(w, "upgrade failed", http.StatusInternalServerError)
 		}
 	})
 }
 
+// plainForm is a request for an endpoint of the loops as they read it: the path as
+// it was understood, not as it was written, and of a handshake the headers that they
+// look at.
+func plainForm(request *http.Request, p wire.Protocol, forwarded string) *bytes.Buffer {
+	var again bytes.Buffer
+	target := url.URL{Path: request.URL.Path, RawQuery: request.URL.RawQuery}
+	if p.OverHTTP() {
+		fmt.Fprintf(&again, "GET %s %s\r\nHost: %s\r\n", target.RequestURI(), request.Proto, request.Host)
+		// Writing to a bytes.Buffer does not fail.
+		_ = request.Header.Write(&again)
+		again.WriteString("\r\n")
+		return &again
+	}
+	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", target.RequestURI(), request.Host)
+	for _, name := range []string{
+		"Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", forwarded,
+	} {
+		for _, value := range request.Header.Values(name) {
+			fmt.Fprintf(&again, "%s:%s\r\n", name, strings.ReplaceAll(value, "\t", " "))
+			if name == "Origin" {
+				break
+			}
+		}
+	}
+	again.WriteString("\r\n")
+	return &again
+}
+
 // takeBack makes the connection of a request one of a loop's.
-func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request) error {
+func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.Protocol) error {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("optimized: hijack: %w", err)
@@ -156,14 +186,7 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request) error {
 	if !ok {
 		return nil
 	}
-	var again bytes.Buffer
-	// The path as it was understood, not as it was written: /%77s would come
-	// back here, and for ever.
-	target := url.URL{Path: request.URL.Path, RawQuery: request.URL.RawQuery}
-	fmt.Fprintf(&again, "GET %s %s\r\nHost: %s\r\n", target.RequestURI(), request.Proto, request.Host)
-	// Writing to a bytes.Buffer does not fail.
-	_ = request.Header.Write(&again)
-	again.WriteString("\r\n")
+	again := plainForm(request, p, e.Door.ForwardedHeader())
 	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	again.Write(ahead)
 	again.Write(plain.read)

@@ -72,6 +72,14 @@ func hostGiven(request *http.Request, received []byte) bool {
 	return hosts == 1 || hosts == 0 && !request.ProtoAtLeast(1, 1)
 }
 
+// header returns the value of a header line of this name.
+func header(line []byte, name string) (value []byte, ok bool) {
+	if len(line) <= len(name) || line[len(name)] != ':' || !isName(line[:len(name)], name) {
+		return nil, false
+	}
+	return bytes.TrimSpace(line[len(name)+1:]), true
+}
+
 // lines are headers as they go over the wire.
 func lines(h http.Header) string {
 	var b strings.Builder

@@ -27,9 +27,6 @@ var (
 	errGood = errors.New("optimized: good handshake")
 )
 
-// blank ends a request's headers.
-var blank = []byte("\r\n\r\n")
-
 // handshaker runs gobwas/ws's Upgrader over a complete request in memory. Its
 // callbacks keep what they see in the handshaker, so that a handshake allocates
 // nothing; it belongs to one loop.
@@ -127,33 +124,30 @@ var _ io.ReadWriter = (*handshaker)(nil)
 
 // run reads one request. Without error h.response is the 101, or 200, and h.protocol and
 // h.query are set; errPlain says that the request is for net/http; a *Refusal
-// is why the client is not let in; with any other error h.response is the
-// answer.
+// is why the client is not let in.
 func (h *handshaker) run(fd int32, request []byte) error {
 	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
 	h.share = ""
 	if protocol, ok := h.stream(request); ok {
 		return h.runStream(protocol, request)
 	}
-	request, err := h.inspect(request)
-	if err != nil {
-		return err
+	if !h.inspect(request) {
+		return errPlain
 	}
 	h.request.Reset(request)
 	h.response = h.response[:0]
 	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
 	handshake, err := h.upgrader.Upgrade(h)
 	h.request.Reset(nil)
-	switch {
-	case err == errGood: //nolint:errorlint // a switch's cost, on every handshake
+	if err == errGood { //nolint:errorlint // the cost of it, on every handshake
 		h.accept(handshake.Protocol)
 		return nil
-	case errors.Is(err, ws.ErrHandshakeBadMethod), errors.Is(err, ws.ErrHandshakeBadProtocol),
-		errors.Is(err, ws.ErrHandshakeBadUpgrade), len(h.response) == 0:
-		// net/http answers what is no WebSocket request, or no request.
-		return errPlain
 	}
-	return err
+	if refusal := (*modes.Refusal)(nil); errors.As(err, &refusal) {
+		return refusal
+	}
+	// net/http answers what is no handshake, or no good one.
+	return errPlain
 }
 
 // accept makes h.response the 101 (RFC 6455 section 4.2.2) for a request that the
@@ -167,87 +161,26 @@ func (h *handshaker) accept(subprotocol string) {
 	if subprotocol != "" {
 		h.response = append(append(h.response, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
 	}
-	h.response = append(h.response, blank...)
-}
-
-// inspect checks what the Upgrader does not: that there is at most one key, and
-// that it is 16 bytes in base64 (RFC 6455 section 4.2.1). It keeps the key, and
-// returns the request with several Connection headers made one, as RFC 9110
-// section 5.3 has it, for the Upgrader wants the upgrade in each.
-func (h *handshaker) inspect(request []byte) ([]byte, error) {
-	const keyName, connectionName = "Sec-WebSocket-Key", "Connection"
-	h.key = h.key[:0]
-	keys, connections := 0, 0
-	for rest := request; len(rest) > 0; {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
-		if value, ok := header(line, keyName); ok {
-			h.key = append(h.key[:0], value...)
-			keys++
-		} else if _, ok := header(line, connectionName); ok {
-			connections++
-		}
-	}
-	if keys > 1 {
-		return nil, modes.RefusedKey
-	}
-	var decoded [24]byte
-	if keys == 1 {
-		// A key of the right length decodes into the room there is.
-		if n := base64.StdEncoding.DecodedLen(len(h.key)); n > len(decoded) {
-			return nil, modes.RefusedKey
-		}
-		if n, err := base64.StdEncoding.Decode(decoded[:], h.key); err != nil || n != 16 {
-			return nil, modes.RefusedKey
-		}
-	}
-	if connections > 1 {
-		return joinHeaders(request, connectionName), nil
-	}
-	return request, nil
-}
-
-// header returns the value of a header line of this name.
-func header(line []byte, name string) (value []byte, ok bool) {
-	if len(line) <= len(name) || line[len(name)] != ':' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
-		return nil, false
-	}
-	return bytes.TrimSpace(line[len(name)+1:]), true
-}
-
-// joinHeaders returns the request with all headers of this name made one.
-func joinHeaders(request []byte, name string) []byte {
-	var others, values []byte
-	for rest := request[:len(request)-len("\r\n")]; len(rest) > 0; {
-		line, after, _ := bytes.Cut(rest, []byte{'\n'})
-		if value, ok := header(line, name); ok {
-			values = append(append(values, value...), ", "...)
-		} else {
-			others = append(append(others, line...), '\n')
-		}
-		rest = after
-	}
-	others = append(append(others, name...), ": "...)
-	return append(append(others, bytes.TrimSuffix(values, []byte(", "))...), blank...)
+	h.response = append(h.response, "\r\n\r\n"...)
 }
 
 // request takes bytes of a request, and acts on it once its headers are
 // complete.
 func (l *loop) request(index uint32, r *record, data []byte) {
 	if r.in == none {
-		if end := bytes.Index(data, blank); end >= 0 {
-			l.upgrade(index, r, data, end+len(blank))
+		if end := headEnd(data); end >= 0 {
+			l.upgrade(index, r, data, end, true)
 			return
 		}
 		r.in = l.inputs.add(&input{connection: handle{index, r.generation}})
 	}
 	in := l.inputs.items[r.in]
-	from := max(0, len(in.bytes)-len(blank)+1)
+	from := max(0, len(in.bytes)-len("\n\r\n")+1)
 	in.bytes = append(in.bytes, data...)
-	if end := bytes.Index(in.bytes[from:], blank); end >= 0 {
+	if end := headEnd(in.bytes[from:]); end >= 0 {
 		received := in.bytes
 		l.discardInput(r)
-		l.upgrade(index, r, received, from+end+len(blank))
+		l.upgrade(index, r, received, from+end, true)
 		return
 	}
 	if len(in.bytes) > modes.MaxRequestHeader {
@@ -256,8 +189,9 @@ func (l *loop) request(index uint32, r *record, data []byte) {
 }
 
 // upgrade acts on a complete request: the first size bytes of received. What
-// follows it was sent ahead, and is not lost.
-func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
+// follows it was sent ahead, and is not lost. plain says whether net/http may have
+// it; what comes from there must not go back.
+func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain bool) {
 	if size > modes.MaxRequestHeader {
 		l.refuse(index, r, modes.RefusedTooLarge)
 		return
@@ -283,14 +217,12 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 		if rest := received[size:]; len(rest) > 0 && !r.hurt {
 			l.messages(index, r, rest)
 		}
-	case errors.Is(err, errPlain):
-		l.handOver(index, r, received)
 	case errors.As(err, &refusal):
 		l.refuseWith(index, r, refusal, h.share)
+	case plain:
+		l.handOver(index, r, received)
 	default:
-		l.engine.Door.Refuse(modes.RefusedUpgrade)
-		l.respond(index, r, h.response)
-		l.turnAway(index, r)
+		l.refuse(index, r, modes.RefusedUpgrade)
 	}
 }
 
