@@ -1,8 +1,6 @@
 package enginetest
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -12,93 +10,9 @@ import (
 )
 
 var closeCases = []suiteCase{
-	{"close/by the client", testCloseByClient},
-	{"close/invalid", testCloseInvalid},
-	{"close/nothing after", testNothingAfterClose},
 	{"close/by the server", testCloseByServer},
 	{"close/disconnect", testDisconnect},
 	{"close/half-closed TCP", testHalfClosed},
-}
-
-func testCloseByClient(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	ends := 0
-	for _, path := range []string{modes.PathEcho, modes.PathCentrifuge, modes.PathRaw + "?channel=news"} {
-		for _, f := range []frame{
-			{op: ws.OpClose},
-			closing(1000, ""), closing(1000, "bye"), closing(1000, strings.Repeat("x", 123)),
-			closing(1001, "κόσμε"), closing(1002, ""), closing(1003, ""), closing(1007, ""), closing(1008, ""),
-			closing(1009, ""), closing(1010, ""), closing(1011, ""), closing(1012, ""), closing(1013, ""),
-			closing(1014, ""), closing(3000, ""), closing(3999, ""), closing(4000, ""), closing(4999, "x"),
-		} {
-			ends++
-			t.Run(fmt.Sprintf("%s/%d %d", path, closeCode(f), len(f.body)), func(t *testing.T) {
-				c := n.open(t, path)
-				c.send(f)
-				c.expect(frame{op: ws.OpClose, body: f.body[:min(2, len(f.body))]})
-				c.expectCleanEnd()
-			})
-		}
-	}
-	n.settle(t)
-	n.awaitDisconnects(t, modes.ReasonClientClosed, ends)
-}
-
-func testCloseInvalid(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for name, test := range map[string]struct {
-		f    frame
-		code uint16
-	}{
-		"body of 1 byte":      {frame{op: ws.OpClose, body: []byte{3}}, wire.DisconnectProtocol.Code},
-		"body of 126":         {closing(1000, strings.Repeat("x", 124)), wire.DisconnectProtocol.Code},
-		"bad UTF-8":           {closing(1000, "\xff"), wire.DisconnectInvalidPayload.Code},
-		"cut UTF-8":           {closing(1000, "\xe2\x82"), wire.DisconnectInvalidPayload.Code},
-		"code 0":              {closing(0, ""), wire.DisconnectProtocol.Code},
-		"code 999":            {closing(999, ""), wire.DisconnectProtocol.Code},
-		"code 1004":           {closing(1004, ""), wire.DisconnectProtocol.Code},
-		"code 1005":           {closing(1005, ""), wire.DisconnectProtocol.Code},
-		"code 1006":           {closing(1006, ""), wire.DisconnectProtocol.Code},
-		"code 1015":           {closing(1015, ""), wire.DisconnectProtocol.Code},
-		"code 1016":           {closing(1016, ""), wire.DisconnectProtocol.Code},
-		"code 1100":           {closing(1100, ""), wire.DisconnectProtocol.Code},
-		"code 2000":           {closing(2000, "x"), wire.DisconnectProtocol.Code},
-		"code 2999":           {closing(2999, "x"), wire.DisconnectProtocol.Code},
-		"code 5000":           {closing(5000, ""), wire.DisconnectProtocol.Code},
-		"code 65535":          {closing(65535, ""), wire.DisconnectProtocol.Code},
-		"bad code and reason": {closing(1005, "\xff"), wire.DisconnectProtocol.Code},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := n.open(t, modes.PathEcho)
-			c.send(test.f)
-			c.expectClose(int(test.code))
-		})
-	}
-}
-
-// What follows a close frame is not looked at.
-func testNothingAfterClose(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for name, after := range map[string][]frame{
-		"text":         {text("late")},
-		"ping":         {{op: ws.OpPing}},
-		"second close": {closing(1001, "")},
-		"violation":    {{op: 3, rsv: 0x70}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := n.open(t, modes.PathEcho)
-			c.send(append([]frame{text("before"), closing(1000, "")}, after...)...)
-			c.expect(text("before"))
-			c.expect(closing(1000, ""))
-			c.expectEnd()
-		})
-	}
-	t.Run("in a message", func(t *testing.T) {
-		c := n.open(t, modes.PathEcho)
-		c.send(frame{op: ws.OpText, body: []byte("begun"), more: true}, closing(1000, ""))
-		c.expect(closing(1000, ""))
-		c.expectCleanEnd()
-	})
 }
 
 // The server that closes waits for the client's close frame, and not for ever.

@@ -61,6 +61,7 @@ var foundRequests = []struct {
 	{"expectation", upgrade(modes.PathEcho, "Expect: x").bytes()},
 	{"upgrade in a list", upgrade(modes.PathEcho).with("Upgrade", "Upgrade: h2c, websocket").bytes()},
 	{"connection by a tab", upgrade(modes.PathEcho).with("Connection", "Connection: Upgrade\tkeep-alive").bytes()},
+	{"connection in a list with nothing between commas", upgrade(modes.PathEcho).with("Connection", "Connection: a, ,upgrade,").bytes()},
 	{"version of spaces", upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13 ").bytes()},
 	{"empty extensions", upgrade(modes.PathEcho, "Sec-WebSocket-Extensions: ").bytes()},
 	{"subprotocol, oddly cased", upgrade(modes.PathCentrifuge, "Sec-WebSocket-Protocol: Centrifuge-Protobuf").bytes()},

@@ -5,7 +5,6 @@ package enginetest
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -31,14 +30,12 @@ func FuzzStreams(f *testing.F) {
 	})
 }
 
-// seedStreams are the frames of the suite.
+// seedStreams are the frames of the suite, but for the large ones.
 func seedStreams() (streams [][]byte) {
-	for _, frames := range violations {
-		streams = append(streams, encode(append([]frame{text("before")}, frames...)...))
-	}
-	for _, s := range slices.Concat(validTexts, []string{"\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
-		streams = append(streams, encode(text(s), frame{op: ws.OpText, body: []byte(s[:len(s)/2]), more: true},
-			frame{op: ws.OpPing, body: []byte("p")}, frame{op: ws.OpContinuation, body: []byte(s[len(s)/2:])}))
+	for _, r := range rules() {
+		if stream := encode(r.send...); len(stream) < 2*fuzzMessageSize {
+			streams = append(streams, stream)
+		}
 	}
 	for _, size := range []int{0, 1, 125, 126, fuzzMessageSize, fuzzMessageSize + 1} {
 		streams = append(streams, encode(text(string(pattern(size))), closing(1000, "bye")))

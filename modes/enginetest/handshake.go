@@ -13,7 +13,6 @@ import (
 )
 
 var handshakeCases = []suiteCase{
-	{"handshake/accepted", testHandshakeAccepted},
 	{"handshake/every byte its own segment", testHandshakeChopped},
 	{"handshake/frames in the same segment", testHandshakeThenFrames},
 	{"handshake/keys", testHandshakeKeys},
@@ -23,35 +22,6 @@ var handshakeCases = []suiteCase{
 	{"handshake/connection limit", testConnectionLimit},
 	{"handshake/connect rate", testConnectRate},
 	{"handshake/origin", testOrigin},
-}
-
-// acceptedForms are handshakes that RFC 6455 section 4.2.1 lets in.
-var acceptedForms = map[string]request{
-	"plain":                    upgrade(modes.PathEcho),
-	"no other origin":          upgrade(modes.PathEcho, "Origin: http://tandem.test"),
-	"query ignored":            upgrade(modes.PathEcho + "?a=b"),
-	"oddly cased names":        upgrade(modes.PathEcho).with("Upgrade", "uPgRaDe: websocket").with("Sec-WebSocket-Key", "sec-websocket-key: "+key).with("Sec-WebSocket-Version", "SEC-WEBSOCKET-VERSION: 13").with("Host", "hOST: tandem.test"),
-	"oddly cased upgrade":      upgrade(modes.PathEcho).with("Upgrade", "Upgrade: WebSocket"),
-	"oddly cased connection":   upgrade(modes.PathEcho).with("Connection", "Connection: uPGRADE"),
-	"connection in a list":     upgrade(modes.PathEcho).with("Connection", "Connection: keep-alive, Upgrade"),
-	"connection in two lines":  upgrade(modes.PathEcho).with("Connection", "Connection: keep-alive", "Connection: Upgrade"),
-	"no space, much space":     upgrade(modes.PathEcho).with("Connection", "Connection:Upgrade").with("Upgrade", "Upgrade:   websocket  "),
-	"extensions not taken":     upgrade(modes.PathEcho, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"),
-	"cookies, 6 KB of headers": upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 6<<10)),
-	"unknown headers":          upgrade(modes.PathEcho, "X-Forwarded-For: 10.0.0.1", "User-Agent: suite", "Accept-Encoding: gzip", "Empty:"),
-}
-
-func testHandshakeAccepted(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for name, r := range acceptedForms {
-		t.Run(name, func(t *testing.T) {
-			c := n.dial(t)
-			c.write(r.bytes())
-			c.expectUpgrade("")
-			c.send(text("hello"))
-			c.expect(text("hello"))
-		})
-	}
 }
 
 func testHandshakeChopped(t *testing.T, build Build) {

@@ -17,11 +17,8 @@ func FuzzRequests(f *testing.F) {
 		f.Add(request, seed)
 		seed++
 	}
-	for _, r := range acceptedForms {
-		add(append(r.bytes(), encode(text("hello"), closing(1000, ""))...))
-	}
-	for _, r := range refusedForms {
-		add(r.request.bytes())
+	for _, r := range handshakeRules {
+		add(append(r.request.bytes(), encode(text("hello"), closing(1000, ""))...))
 	}
 	for _, r := range malformedRequests {
 		add([]byte(r))

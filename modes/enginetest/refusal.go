@@ -11,7 +11,6 @@ import (
 )
 
 var refusalCases = []suiteCase{
-	{"refusal/status", testRefusalStatus},
 	{"refusal/echo is closed by default", testEchoClosed},
 	{"refusal/malformed HTTP", testMalformedHTTP},
 	{"refusal/oversized headers", testOversizedHeaders},
@@ -19,58 +18,6 @@ var refusalCases = []suiteCase{
 	{"refusal/half a handshake", testHalfHandshake},
 	{"refusal/no connect command", testNoConnect},
 	{"refusal/half a message", testHalfMessage},
-}
-
-// refusedForms are handshakes that break a rule, and what they are answered.
-var refusedForms = map[string]struct {
-	request request
-	status  int
-}{
-	"version 8":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), http.StatusUpgradeRequired},
-	"version 0":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 0"), http.StatusUpgradeRequired},
-	"version garbage":     {upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: x13"), http.StatusUpgradeRequired},
-	"no version":          {upgrade(modes.PathEcho).with("Sec-WebSocket-Version"), http.StatusBadRequest},
-	"no key":              {upgrade(modes.PathEcho).with("Sec-WebSocket-Key"), http.StatusBadRequest},
-	"empty key":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key:"), http.StatusBadRequest},
-	"short key":           {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: c2hvcnQ="), http.StatusBadRequest},
-	"long key":            {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSBsb25n"), http.StatusBadRequest},
-	"key that is no code": {upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!=="), http.StatusBadRequest},
-	"two keys":            {upgrade(modes.PathEcho, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), http.StatusBadRequest},
-	"no upgrade":          {upgrade(modes.PathEcho).with("Upgrade"), http.StatusUpgradeRequired},
-	"other upgrade":       {upgrade(modes.PathEcho).with("Upgrade", "Upgrade: h2c"), http.StatusUpgradeRequired},
-	"no connection":       {upgrade(modes.PathEcho).with("Connection"), http.StatusBadRequest},
-	"other connection":    {upgrade(modes.PathEcho).with("Connection", "Connection: keep-alive"), http.StatusBadRequest},
-	"almost connection":   {upgrade(modes.PathEcho).with("Connection", "Connection: upgrades, no-upgrade"), http.StatusBadRequest},
-	"no host":             {upgrade(modes.PathEcho).with("Host"), http.StatusBadRequest},
-	"HTTP/1.0":            {withVersion(upgrade(modes.PathEcho), "HTTP/1.0"), http.StatusUpgradeRequired},
-	"POST":                {withMethod(upgrade(modes.PathEcho), "POST"), http.StatusUpgradeRequired},
-	"plain GET":           {request{method: "GET", target: modes.PathEcho, version: "HTTP/1.1", headers: []string{"Host: tandem.test"}}, http.StatusUpgradeRequired},
-	"unknown path":        {upgrade("/nowhere"), http.StatusNotFound},
-	"path prefix":         {upgrade(modes.PathCentrifuge + "/more"), http.StatusNotFound},
-}
-
-func withVersion(r request, version string) request {
-	r.version = version
-	return r
-}
-
-func withMethod(r request, method string) request {
-	r.method = method
-	return r
-}
-
-func testRefusalStatus(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for name, test := range refusedForms {
-		t.Run(name, func(t *testing.T) {
-			c := n.dial(t)
-			c.write(test.request.bytes())
-			r := c.expectRefusal(test.status)
-			if offered := r.Header.Get("Sec-WebSocket-Version"); test.status == http.StatusUpgradeRequired && offered != "13" {
-				t.Errorf("Sec-WebSocket-Version is %q, want the version offered: 13", offered)
-			}
-		})
-	}
 }
 
 // expectRefusal reads the response, which must have this status, and a line

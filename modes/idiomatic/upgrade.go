@@ -13,6 +13,10 @@ import (
 // protobufHeader accepts the subprotocol. It is never written to.
 var protobufHeader = http.Header{"Sec-Websocket-Protocol": {wire.ProtobufSubprotocol}}
 
+// connectionHeader and upgradeHeader are those of a request in its plainest form.
+// They are never written to.
+var connectionHeader, upgradeHeader = []string{"Upgrade"}, []string{"websocket"}
+
 func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
 	u := websocket.Upgrader{
 		HandshakeTimeout: l.HandshakeTimeout,
@@ -71,6 +75,9 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 	if refusal != nil {
 		return refusal
 	}
+	// These have been found right; gorilla does not take every list for one (RFC
+	// 9110 section 5.6.1).
+	r.Header["Connection"], r.Header["Upgrade"] = connectionHeader, upgradeHeader
 	ws, err := e.upgrader.Upgrade(hijacker{w}, r, header)
 	if err != nil {
 		// The client is gone, or net/http would not part with it; gorilla has
