@@ -28,7 +28,9 @@ func newGap(perSecond int) *gap {
 	if perSecond > 0 {
 		limit = rate.Limit(perSecond)
 	}
-	return &gap{limiter: rate.NewLimiter(limit, 1), wake: make(chan struct{}, 1), lost: make(map[string]uint64)}
+	// What is due within 50 ms may go at once: a sleep for each would take as long as
+	// the machine is busy, and make seconds of the announcement.
+	return &gap{limiter: rate.NewLimiter(limit, max(1, perSecond/20)), wake: make(chan struct{}, 1), lost: make(map[string]uint64)}
 }
 
 // add notes that subscriptions to these channels from before epoch have missed
