@@ -109,6 +109,7 @@ var (
 	RefusedUpgrade     = &Refusal{http.StatusBadRequest, "bad handshake"}
 	RefusedVersion     = &Refusal{http.StatusUpgradeRequired, "bad Sec-WebSocket-Version"}
 	RefusedKey         = &Refusal{http.StatusBadRequest, "bad Sec-WebSocket-Key"}
+	RefusedExtensions  = &Refusal{http.StatusBadRequest, "bad Sec-WebSocket-Extensions"}
 	RefusedTimeout     = &Refusal{http.StatusRequestTimeout, "handshake timeout"}
 	RefusedTooLarge    = &Refusal{http.StatusRequestHeaderFieldsTooLarge, "request too large"}
 )

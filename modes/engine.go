@@ -49,8 +49,10 @@ type Config struct {
 	Door    *Door
 	Rules   session.Rules
 	Limits  Limits
-	Stats   *Stats
-	Log     *slog.Logger
+	// Compression offers permessage-deflate (RFC 7692) to clients.
+	Compression bool
+	Stats       *Stats
+	Log         *slog.Logger
 }
 
 // Limits bound what a connection may cost and how long it may take.

@@ -23,6 +23,10 @@ type Stats struct {
 	// MessagesIn and BytesIn count what clients sent, FramesOut and BytesOut
 	// the frames handed to the kernel or queued for it.
 	MessagesIn, BytesIn, FramesOut, BytesOut atomic.Uint64
+	// Deflated counts the publications that were compressed, once for each
+	// protocol that wants one so; DeflateIn and DeflateOut are their bytes before
+	// and after.
+	Deflated, DeflateIn, DeflateOut atomic.Uint64
 	// Gaps counts subscriptions whose clients were told that messages may have
 	// been missed.
 	Gaps atomic.Uint64
@@ -70,6 +74,18 @@ func NewStats() *Stats {
 	}
 }
 
+// Deflate returns a publication's frame for the connections that negotiated
+// permessage-deflate, and counts what was compressed.
+func (s *Stats) Deflate(plain wire.Frame) wire.Frame {
+	frame, tried := plain.Deflate()
+	if tried {
+		s.Deflated.Add(1)
+		s.DeflateIn.Add(uint64(len(plain)))
+		s.DeflateOut.Add(uint64(len(frame)))
+	}
+	return frame
+}
+
 // TotalConnections is how many connections are open.
 func (s *Stats) TotalConnections() int64 {
 	var n int64
@@ -102,5 +118,8 @@ func (s *Stats) Register(reg prometheus.Registerer) {
 	counter("tandem_bytes_in_total", "Bytes received from clients.", &s.BytesIn)
 	counter("tandem_frames_out_total", "Frames sent to clients.", &s.FramesOut)
 	counter("tandem_bytes_out_total", "Bytes sent to clients.", &s.BytesOut)
+	counter("tandem_deflated_frames_total", "Frames of publications that were compressed, each shared by its receivers.", &s.Deflated)
+	counter("tandem_deflate_in_bytes_total", "Bytes of those frames before.", &s.DeflateIn)
+	counter("tandem_deflate_out_bytes_total", "Bytes of those frames after.", &s.DeflateOut)
 	reg.MustRegister(s.Accepted, s.Refused, s.Disconnected, s.Dropped, s.Overloads)
 }

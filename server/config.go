@@ -47,7 +47,7 @@ type config struct {
 	AllowedOrigins []string `env:"ALLOWED_ORIGINS" shown:"same host" desc:"patterns of Origin headers that are let in, separated by commas, such as https://*.example.com; * lets any in"`
 	ClientPublish  bool     `env:"CLIENT_PUBLISH" envDefault:"false" desc:"lets clients publish"`
 	Echo           bool     `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
-	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"permessage-deflate; this version does not offer it, and refuses true"`
+	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"offers permessage-deflate to clients; a message is compressed once for all who take it so"`
 
 	MaxMessageSize   int `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
 	MaxChannels      int `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
@@ -123,9 +123,6 @@ func configError(lines []string) error {
 func (c *config) contradictions(goos string) (bad []string) {
 	if c.Mode == modeOptimized && goos != "linux" {
 		bad = append(bad, "MODE=optimized: needs Linux (epoll), and this is "+goos+": set MODE=idiomatic")
-	}
-	if c.Compression {
-		bad = append(bad, "COMPRESSION=true: this version does not compress: unset it")
 	}
 	if c.PingInterval > 0 && c.PongTimeout >= c.PingInterval {
 		bad = append(bad, fmt.Sprintf("PONG_TIMEOUT=%v: must be shorter than PING_INTERVAL (%v)", c.PongTimeout, c.PingInterval))

@@ -68,7 +68,7 @@ var badConfigurations = []struct {
 	{[]string{"REDIS_CONNECTIONS=0"}, []string{"REDIS_CONNECTIONS=0", "1 to 1024"}},
 	{[]string{"ALLOWED_ORIGINS=https://a.example.com,[x"}, []string{"ALLOWED_ORIGINS", `"[x"`}},
 	{[]string{"CLIENT_PUBLISH=yes"}, []string{`CLIENT_PUBLISH="yes"`, "true", "false"}},
-	{[]string{"COMPRESSION=true"}, []string{"COMPRESSION=true"}},
+	{[]string{"COMPRESSION=on"}, []string{`COMPRESSION="on"`, "true", "false"}},
 	{[]string{"MAX_MESSAGE_SIZE=64k"}, []string{`MAX_MESSAGE_SIZE="64k"`, "whole number"}},
 	{[]string{"MAX_MESSAGE_SIZE=-1"}, []string{"MAX_MESSAGE_SIZE=-1", "128"}},
 	{[]string{"MAX_MESSAGE_SIZE=99999999999999999999"}, []string{"MAX_MESSAGE_SIZE"}},

@@ -164,7 +164,7 @@ func (n *node) open() error {
 			HandshakeTimeout: c.HandshakeTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
 			SubscribeTimeout: c.SubscribeTimeout, GapRate: c.GapRate,
 		},
-		Stats: n.stats, Log: n.log,
+		Compression: c.Compression, Stats: n.stats, Log: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("tandem: ADDR=%s: %w", c.Addr, err)

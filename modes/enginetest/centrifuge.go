@@ -182,6 +182,15 @@ func (c *client) read() {
 // encode returns the message that carries command, as an SDK sends it.
 func (c *client) encode(command *protocol.Command) frame {
 	c.t.Helper()
+	f := c.encodePlain(command)
+	if c.deflateCommands {
+		f = compressed(f.op, f.body)
+	}
+	return f
+}
+
+func (c *client) encodePlain(command *protocol.Command) frame {
+	c.t.Helper()
 	if c.protocol == wire.Protobuf {
 		body, err := proto.Marshal(command)
 		if err != nil {

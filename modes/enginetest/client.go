@@ -31,6 +31,11 @@ type client struct {
 	chopped bool
 	// mute leaves pings unanswered.
 	mute bool
+	// deflate has the handshake offer permessage-deflate, to a node that must
+	// accept it.
+	deflate bool
+	// deflateCommands compresses the commands of a session.
+	deflateCommands bool
 
 	body   *bufio.Reader // of a stream over HTTP
 	lastID uint32
@@ -131,7 +136,14 @@ func (c *client) tryFrame() (frame, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return frame{}, err
 	}
-	return readFrame(c.in)
+	if !c.deflate {
+		return readFrame(c.in, 0)
+	}
+	f, err := readFrame(c.in, rsv1)
+	if err == nil && f.rsv == rsv1 {
+		err = f.inflate()
+	}
+	return f, err
 }
 
 // expect reads the next frame, which must be want.

@@ -86,15 +86,15 @@ func closing(code uint16, reason string) frame {
 }
 
 // readFrame reads one frame of a server, and holds it to what RFC 6455 lets a
-// server send without extensions.
-func readFrame(in *bufio.Reader) (frame, error) {
+// server send; allowed are the reserved bits that an extension defines for data.
+func readFrame(in *bufio.Reader, allowed byte) (frame, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return frame{}, err
 	}
 	f := frame{op: ws.OpCode(head[0] & 0x0f), more: head[0]&0x80 == 0, rsv: head[0] & 0x70}
 	switch {
-	case f.rsv != 0:
+	case f.rsv&^allowed != 0, f.rsv != 0 && !f.op.IsData():
 		return f, fmt.Errorf("reserved bits in %x", head)
 	case f.op.IsReserved():
 		return f, fmt.Errorf("reserved opcode in %x", head)

@@ -31,6 +31,8 @@ type setup struct {
 	door   modes.DoorOptions
 	bus    modes.Bus    // nil: a fakeBus
 	log    slog.Handler // nil: the test's log
+	// compression offers permessage-deflate.
+	compression bool
 }
 
 // node is one running engine with all that it needs.
@@ -75,7 +77,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 	}
 	n.engine, err = build(modes.Config{
 		Addr: "127.0.0.1:0", Handler: plainHandler(), Bus: bus, Door: door, Rules: s.rules,
-		Limits: s.limits, Stats: n.stats, Log: slog.New(s.log),
+		Limits: s.limits, Compression: s.compression, Stats: n.stats, Log: slog.New(s.log),
 	})
 	if err != nil {
 		t.Fatalf("build: %v", err)

@@ -20,7 +20,7 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	t.Run("parallel", func(t *testing.T) {
 		run(t, build, true,
 			handshakeCases, refusalCases, httpCases, addressCases,
-			ruleCases, frameCases, closeCases,
+			ruleCases, frameCases, closeCases, deflateCases,
 			sessionCases, subscribeCases, pingCases,
 			fanoutCases, rawCases, streamCases, slowCases,
 			gapCases, drainCases, redisCases,

@@ -81,12 +81,16 @@ func (c *client) tryResponse() (*http.Response, string, error) {
 // expectUpgrade reads the response, which must be that of a completed handshake.
 func (c *client) expectUpgrade(subprotocol string) {
 	c.t.Helper()
+	extensions := ""
+	if c.deflate {
+		extensions = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	}
 	r, body := c.response()
 	if r.StatusCode != http.StatusSwitchingProtocols {
 		c.t.Fatalf("handshake: %s %s, want 101", r.Status, strings.TrimSpace(body))
 	}
 	for name, want := range map[string]string{
-		"Sec-Websocket-Accept": accept(key), "Sec-Websocket-Protocol": subprotocol, "Sec-Websocket-Extensions": "",
+		"Sec-Websocket-Accept": accept(key), "Sec-Websocket-Protocol": subprotocol, "Sec-Websocket-Extensions": extensions,
 	} {
 		if got := r.Header.Get(name); got != want {
 			c.t.Errorf("handshake: header %s is %q, want %q", name, got, want)
@@ -110,6 +114,9 @@ func (n *node) open(t tester, target string, headers ...string) *client {
 // handshake completes the handshake for target.
 func (c *client) handshake(target string, headers ...string) {
 	c.t.Helper()
+	if c.deflate {
+		headers = append(headers[:len(headers):len(headers)], "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")
+	}
 	c.write(upgrade(target, headers...).bytes())
 	subprotocol := ""
 	path, _, _ := strings.Cut(target, "?")

@@ -20,6 +20,7 @@ import (
 type connection struct {
 	// What every delivery touches comes first.
 	protocol wire.Protocol
+	deflate  bool  // permessage-deflate has been negotiated
 	queue    queue // from the hub and the session to write
 	ending   atomic.Pointer[ending]
 	engine   *Engine
@@ -86,14 +87,21 @@ func slow() *ending {
 func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
 	return &connection{
 		engine: e, id: session.NewID(), protocol: p, socket: s,
-		queue: newQueue(e.send, e.limits.MaxQueuedBytes, e.stats),
+		// A request before this one may have been a handshake.
+		deflate: s.frames.deflate && !p.OverHTTP(),
+		queue:   newQueue(e.send, e.limits.MaxQueuedBytes, e.stats),
 	}
 }
+
+// form is how the connection is sent publications.
+func (c *connection) form() wire.Form { return c.protocol.Form(c.deflate) }
 
 // start gives the connection its goroutines. The caller has added it to the
 // engine.
 func (c *connection) start(ws *websocket.Conn) {
 	c.ws = ws
+	// What is to be compressed comes compressed: see message.
+	ws.EnableWriteCompression(false)
 	c.opened()
 	go c.read()
 	go c.write()

@@ -39,20 +39,28 @@ type frames struct {
 	remaining  int64  // payload bytes of this frame that have not come
 	length     int64  // payload bytes of this message so far
 	fragmented bool   // a message has begun whose last frame has not
+	deflate    bool   // permessage-deflate has been negotiated
+	compressed bool   // the message that has begun has RSV1 set (RFC 7692 section 6)
 	finished   uint64 // messages and control frames between them that ended
-	body       []byte // of a close frame
+	// begun has, where deflate is set, for each message that the reader has not
+	// come to yet whether it is compressed.
+	begun []bool
+	body  []byte // of a close frame
 }
 
 const (
 	finBit  = 0x80
 	rsvBits = 0x70
+	rsv1Bit = 0x40
 	maskBit = 0x80
 
 	maskBytes = 4
 )
 
 // scan follows p and returns how much of it is for the reader: all, or what
-// stands in front of a frame that ends the connection, and why it does.
+// stands in front of a frame that ends the connection, and why it does. It clears
+// RSV1 in p: gorilla inflates without a bound on what comes out, and does not see
+// what stands behind a last block, so that it is not told.
 func (f *frames) scan(p []byte) (int, error) {
 	start := 0 // of the current frame, as far as it is in p
 	for i := 0; i < len(p); {
@@ -72,6 +80,10 @@ func (f *frames) scan(p []byte) (int, error) {
 			i++
 			if err := f.advance(); err != nil {
 				return start, err
+			}
+			if f.deflate && f.have == 1 && f.begins() {
+				p[i-1] &^= rsv1Bit
+				f.begun = append(f.begun, f.compressed)
 			}
 		}
 		if f.inPayload && f.remaining == 0 {
@@ -93,6 +105,21 @@ func (f *frames) unfinished() uint64 {
 
 func (f *frames) opcode() ws.OpCode { return ws.OpCode(f.header[0] & 0x0f) }
 func (f *frames) final() bool       { return f.header[0]&finBit != 0 }
+
+// begins tells whether the frame is the first of a message.
+func (f *frames) begins() bool { return f.opcode() == ws.OpText || f.opcode() == ws.OpBinary }
+
+// next tells whether the message that the reader comes to now is compressed.
+func (f *frames) next() (compressed bool) {
+	if !f.deflate {
+		return false
+	}
+	compressed = f.begun[0]
+	if f.begun = f.begun[1:]; len(f.begun) == 0 {
+		f.begun = nil
+	}
+	return compressed
+}
 
 // advance judges the header as far as it has come.
 func (f *frames) advance() error {
@@ -127,7 +154,11 @@ func (f *frames) size() error {
 		}
 	}
 	if f.opcode().IsData() {
-		if f.limit > 0 && size > f.limit-f.length {
+		limit := f.limit
+		if f.compressed {
+			limit = int64(wire.DeflatedLimit(int(limit)))
+		}
+		if f.limit > 0 && size > limit-f.length {
 			return errTooBig
 		}
 		f.length += size
@@ -138,13 +169,16 @@ func (f *frames) size() error {
 
 // first judges opcode, reserved bits and fragmentation.
 func (f *frames) first() error {
-	op := f.opcode()
+	op, rsv := f.opcode(), f.header[0]&rsvBits
 	switch {
-	case f.header[0]&rsvBits != 0, op.IsReserved(),
+	case rsv != 0 && !(rsv == rsv1Bit && f.deflate && f.begins()), op.IsReserved(),
 		op.IsControl() && !f.final(),
-		(op == ws.OpText || op == ws.OpBinary) && f.fragmented,
+		f.begins() && f.fragmented,
 		op == ws.OpContinuation && !f.fragmented:
 		return errProtocol
+	}
+	if f.begins() {
+		f.compressed = rsv != 0
 	}
 	return nil
 }

@@ -31,8 +31,8 @@ type shard struct {
 // one reference of the bus.
 type audience struct {
 	// members maps each connection to the hub's epoch when it subscribed.
-	members   map[*connection]uint64
-	protocols [wire.Protocols]int // how many members speak each
+	members map[*connection]uint64
+	forms   [wire.Forms]int // how many members have each
 }
 
 func newHub(stats *modes.Stats) *hub {
@@ -101,7 +101,7 @@ func (h *hub) joinOthers(channel string, c *connection, first func()) bool {
 // enter must be called with the shard locked.
 func (h *hub) enter(a *audience, c *connection, first func()) {
 	a.members[c] = h.epoch.Load()
-	a.protocols[c.protocol]++
+	a.forms[c.form()]++
 	// Who has the reply is counted.
 	h.stats.Subscriptions.Add(1)
 	if first != nil {
@@ -130,7 +130,7 @@ func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) (w
 		last()
 	}
 	delete(a.members, c)
-	a.protocols[c.protocol]--
+	a.forms[c.form()]--
 	h.stats.Subscriptions.Add(-1)
 	if empty = len(a.members) == 0; empty {
 		delete(s.channels, channel)
@@ -139,11 +139,11 @@ func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) (w
 }
 
 // deliver queues a publication for every member of channel. It is encoded once
-// for each protocol that one of them speaks.
+// for each form that one of them has.
 func (h *hub) deliver(channel string, data []byte) {
 	var (
-		messages [wire.Protocols]*message
-		counts   [wire.Protocols]int
+		messages [wire.Forms]*message
+		counts   [wire.Forms]int
 		repaired bool
 		crowded  bool
 	)
@@ -154,17 +154,35 @@ func (h *hub) deliver(channel string, data []byte) {
 		s.mu.Unlock()
 		return
 	}
-	for p, n := range a.protocols {
-		if n > 0 {
-			frame, broken := wire.PushFrame(wire.Protocol(p), channel, data)
-			messages[p] = pushMessage(wire.Protocol(p), frame, n > 1)
-			repaired = repaired || broken
+	for p := range wire.Pushed {
+		plain, deflated := p.Form(false), p.Form(true)
+		receivers, deflating := a.forms[plain], 0
+		if !p.OverHTTP() {
+			deflating = a.forms[deflated]
+		}
+		if receivers+deflating == 0 {
+			continue
+		}
+		frame, broken := wire.PushFrame(p, channel, data)
+		repaired = repaired || broken
+		if deflating > 0 {
+			if small := h.stats.Deflate(frame); small.Deflated() {
+				messages[deflated] = newMessage(small, true)
+				deflating = 0
+			}
+		}
+		if receivers+deflating > 0 {
+			messages[plain] = pushMessage(p, frame, receivers+deflating > 1)
+		}
+		if deflating > 0 {
+			messages[deflated] = messages[plain]
 		}
 	}
 	for c := range a.members {
-		m := messages[c.protocol]
+		form := c.form()
+		m := messages[form]
 		if c.enqueue(m) {
-			counts[c.protocol]++
+			counts[form]++
 			crowded = crowded || c.queue.crowded()
 		}
 	}
@@ -173,10 +191,10 @@ func (h *hub) deliver(channel string, data []byte) {
 	if repaired {
 		h.stats.Repaired.Add(1)
 	}
-	for p, n := range counts {
+	for form, n := range counts {
 		if n > 0 {
 			h.stats.FramesOut.Add(uint64(n))
-			h.stats.BytesOut.Add(uint64(n * messages[p].size))
+			h.stats.BytesOut.Add(uint64(n * messages[form].size))
 		}
 	}
 	if crowded {

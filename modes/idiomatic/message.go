@@ -13,6 +13,10 @@ type message struct {
 	payload  []byte // without frame header
 	size     int    // in bytes, with it
 	prepared *websocket.PreparedMessage
+	// frame is the message as it goes out, where it is compressed. It is made in
+	// package wire, for all receivers and both engines alike, and gorilla writes
+	// no frame that it has not made.
+	frame wire.Frame
 	// next is what the same connection is sent right after. Answers to one
 	// message of the client take one place in its queue together.
 	next *message
@@ -43,7 +47,10 @@ func (m *message) bytes() (n int64) {
 // frame gorilla makes once for all.
 func newMessage(frame wire.Frame, shared bool) *message {
 	m := &message{kind: int(frame.OpCode()), payload: frame.Payload(), size: len(frame)}
-	if shared {
+	switch {
+	case frame.Deflated():
+		m.frame = frame
+	case shared:
 		// Preparing fails for no kind of message that frames carry; without
 		// it the message is written all the same.
 		m.prepared, _ = websocket.NewPreparedMessage(m.kind, m.payload)

@@ -43,7 +43,7 @@ func (c *connection) readMessages() error {
 		if err != nil {
 			return err
 		}
-		if err := c.readMessage(kind, r); err != nil {
+		if err := c.readMessage(kind, r, c.socket.frames.next()); err != nil {
 			return err
 		}
 	}
@@ -56,7 +56,7 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 const maxPooled = 64 << 10
 
 // readMessage reads one message and acts on it.
-func (c *connection) readMessage(kind int, r io.Reader) error {
+func (c *connection) readMessage(kind int, r io.Reader, compressed bool) error {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buffer.Cap() <= maxPooled {
@@ -64,12 +64,30 @@ func (c *connection) readMessage(kind int, r io.Reader) error {
 			buffers.Put(buffer)
 		}
 	}()
-	if err := readAll(buffer, r, kind == websocket.TextMessage); err != nil {
+	if err := readAll(buffer, r, kind == websocket.TextMessage && !compressed); err != nil {
 		return err
+	}
+	if compressed {
+		if err := c.inflate(kind, buffer); err != nil {
+			return err
+		}
 	}
 	c.engine.stats.MessagesIn.Add(1)
 	c.handle(kind, buffer.Bytes())
 	c.throttle()
+	return nil
+}
+
+// inflate replaces the compressed message in buffer by what it says.
+func (c *connection) inflate(kind int, buffer *bytes.Buffer) error {
+	compressed := len(buffer.Bytes())
+	message, err := wire.Inflate(buffer.AvailableBuffer(), ws.OpCode(kind), buffer.Bytes(), c.engine.limits.MaxMessageSize)
+	if err != nil {
+		return &violation{wire.InflateEnd(err)}
+	}
+	// Writes what is in place already, if there was room for it.
+	buffer.Write(message)
+	buffer.Next(compressed)
 	return nil
 }
 
@@ -112,9 +130,17 @@ func (c *connection) handle(kind int, data []byte) {
 	case c.protocol.Session():
 		c.session.Handle(&c.engine.config.Rules, c.protocol, c, data)
 	case c.protocol == wire.Echo:
-		c.reply(newMessage(wire.NewFrame(ws.OpCode(kind), data), false))
+		c.reply(newMessage(c.echo(ws.OpCode(kind), data), false))
 	}
 	c.flush()
+}
+
+// echo returns the frame that sends data back.
+func (c *connection) echo(op ws.OpCode, data []byte) wire.Frame {
+	if c.deflate {
+		return wire.AppendDeflated(nil, op, data)
+	}
+	return wire.NewFrame(op, data)
 }
 
 // throttle holds the reader up while much is queued, so that a client that sends

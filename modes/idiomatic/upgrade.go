@@ -20,6 +20,8 @@ var connectionHeader, upgradeHeader = []string{"Upgrade"}, []string{"websocket"}
 func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
 	u := websocket.Upgrader{
 		HandshakeTimeout: l.HandshakeTimeout,
+		// It answers with wire.DeflateResponse what negotiate leaves of an offer.
+		EnableCompression: true,
 		// The door has looked at the origin.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
@@ -60,6 +62,9 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
 	if refusal := modes.CheckHandshake(r); refusal != nil {
 		return refusal
+	}
+	if !e.negotiate(r) {
+		return modes.RefusedExtensions
 	}
 	p = modes.Encoding(p, r.URL.RawQuery)
 	var header http.Header
@@ -129,4 +134,25 @@ func (e *Engine) member(p wire.Protocol, s *socket, address modes.Address, chann
 	}
 	c.member(channels)
 	return c, nil
+}
+
+// extensions is the header in which a client offers what gorilla knows by name
+// alone. gorilla accepts it whatever its parameters say.
+const extensions = "Sec-Websocket-Extensions"
+
+// negotiate decides on permessage-deflate: it tells the socket, and leaves gorilla
+// an offer to accept or none. False: the headers do not obey the grammar.
+func (e *Engine) negotiate(r *http.Request) (valid bool) {
+	deflate, valid := false, true
+	if e.config.Compression {
+		for _, value := range r.Header[extensions] {
+			offered, ok := wire.OffersDeflate([]byte(value))
+			deflate, valid = deflate || offered, valid && ok
+		}
+	}
+	if r.Header.Del(extensions); deflate {
+		r.Header.Set(extensions, "permessage-deflate")
+	}
+	socketOf(r).frames.deflate = deflate
+	return valid
 }

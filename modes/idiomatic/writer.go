@@ -120,6 +120,14 @@ func (c *connection) writeMessage(m *message) error {
 	if m.kind == websocket.PingMessage || m.kind == websocket.PongMessage {
 		return c.ws.WriteControl(m.kind, m.payload, deadline)
 	}
+	if m.frame != nil {
+		// Nobody else writes, gorilla included.
+		if err := c.socket.SetWriteDeadline(deadline); err != nil {
+			return err
+		}
+		_, err := c.socket.Write(m.frame)
+		return err
+	}
 	// gorilla keeps the deadline for later and cannot fail.
 	_ = c.ws.SetWriteDeadline(deadline)
 	if m.prepared != nil {

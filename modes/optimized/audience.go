@@ -13,9 +13,9 @@ import (
 // channel is one channel of this node: who has to hear of a publication.
 type channel struct {
 	name string
-	// wants counts subscribers by protocol, over all loops: a frame that
-	// nobody wants is not made.
-	wants [wire.Pushed]atomic.Int32
+	// wants counts subscribers by form, over all loops: a frame that nobody
+	// wants is not made.
+	wants [wire.Forms]atomic.Int32
 	// audiences are the loops' own; nil where a loop has no subscriber.
 	audiences []atomic.Pointer[audience]
 }
@@ -176,7 +176,7 @@ func (l *loop) join(index uint32, r *record, a *audience, byServer bool) {
 		m.place |= serverSide
 	}
 	a.members = append(a.members, m)
-	a.channel.wants[r.protocol].Add(1)
+	a.channel.wants[r.form()].Add(1)
 	l.engine.Stats.Subscriptions.Add(1)
 }
 
@@ -191,7 +191,7 @@ func (l *loop) drop(r *record, slot uint32) {
 		a.members[s.position] = moved
 		a.members = a.members[:last]
 		l.subscription(l.slab.at(moved.record), moved.slot()).position = s.position
-		a.channel.wants[r.protocol].Add(-1)
+		a.channel.wants[r.form()].Add(-1)
 		l.engine.Stats.Subscriptions.Add(-1)
 	}
 	l.forget(r, slot)

@@ -130,7 +130,7 @@ func (e *Engine) Serve(ctx context.Context) error {
 }
 
 // Deliver hands one publication to the loops that have subscribers. It encodes
-// the frame of each protocol that somebody wants, once.
+// the frame of each form that somebody wants, once.
 func (e *Engine) Deliver(name string, data []byte) {
 	e.Stats.Publications.Add(1)
 	e.Stats.PublicationBytes.Add(uint64(len(data)))
@@ -140,12 +140,20 @@ func (e *Engine) Deliver(name string, data []byte) {
 	}
 	var frames frames
 	repaired := false
-	for p := range frames {
-		if c.wants[p].Load() == 0 {
+	for p := range wire.Pushed {
+		plain, deflated := p.Form(false), p.Form(true)
+		wanted, wantedDeflated := c.wants[plain].Load() > 0, !p.OverHTTP() && c.wants[deflated].Load() > 0
+		if !wanted && !wantedDeflated {
 			continue
 		}
-		frame, broken := wire.PushFrame(wire.Protocol(p), name, data)
-		frames[p], repaired = frame, repaired || broken
+		frame, broken := wire.PushFrame(p, name, data)
+		repaired = repaired || broken
+		if wanted {
+			frames[plain] = frame
+		}
+		if wantedDeflated {
+			frames[deflated] = e.Stats.Deflate(frame)
+		}
 	}
 	if repaired {
 		e.Stats.Repaired.Add(1)

@@ -8,11 +8,11 @@ import "github.com/tandem-ws/tandem/modes/wire"
 // one write.
 const joinLimit = 128 << 10
 
-// batch is what one turn of the loop has for one audience, by protocol.
+// batch is what one turn of the loop has for one audience, by form.
 type batch struct {
-	frames  [wire.Pushed][]wire.Frame
-	buffers [wire.Pushed][][]byte // the frames, joined where there are several
-	joined  [][]byte              // those of the buffers that are the loop's own
+	frames  [wire.Forms][]wire.Frame
+	buffers [wire.Forms][][]byte // the frames, joined where there are several
+	joined  [][]byte             // those of the buffers that are the loop's own
 }
 
 // fanOut sends all publications of a turn. Those of one channel are grouped, and
@@ -27,9 +27,9 @@ func (l *loop) fanOut(publications []publication) {
 			a.batch = l.newBatch()
 			l.due = append(l.due, a)
 		}
-		for p, frame := range publications[i].frames {
+		for form, frame := range publications[i].frames {
 			if frame != nil {
-				a.batch.frames[p] = append(a.batch.frames[p], frame)
+				a.batch.frames[form] = append(a.batch.frames[form], frame)
 			}
 		}
 	}
@@ -45,8 +45,8 @@ func (l *loop) fanOut(publications []publication) {
 func (l *loop) send(a *audience) {
 	b := a.batch
 	a.batch = nil
-	for p := range b.frames {
-		l.joinFrames(b, p)
+	for form := range b.frames {
+		l.joinFrames(b, form)
 	}
 	l.kept = false
 	var frames, bytes uint64
@@ -55,8 +55,9 @@ func (l *loop) send(a *audience) {
 	for i := len(a.members) - 1; i >= 0; i-- {
 		index := a.members[i].record
 		r := l.slab.at(index)
-		frames += uint64(len(b.frames[r.protocol]))
-		for _, buffer := range b.buffers[r.protocol] {
+		form := r.form()
+		frames += uint64(len(b.frames[form]))
+		for _, buffer := range b.buffers[form] {
 			if r.state != open || r.hurt {
 				break
 			}
@@ -69,23 +70,23 @@ func (l *loop) send(a *audience) {
 	l.recycle(b)
 }
 
-// joinFrames joins the frames of protocol p into as few buffers as joinLimit
+// joinFrames joins the frames of one form into as few buffers as joinLimit
 // allows. A buffer of one frame is the frame itself.
-func (l *loop) joinFrames(b *batch, p int) {
-	for frames := b.frames[p]; len(frames) > 0; {
+func (l *loop) joinFrames(b *batch, form int) {
+	for frames := b.frames[form]; len(frames) > 0; {
 		n, size := 1, len(frames[0])
 		for n < len(frames) && size+len(frames[n]) <= joinLimit {
 			size += len(frames[n])
 			n++
 		}
 		if n == 1 {
-			b.buffers[p] = append(b.buffers[p], frames[0])
+			b.buffers[form] = append(b.buffers[form], frames[0])
 		} else {
 			joined := l.joinBuffer(size)
 			for _, frame := range frames[:n] {
 				joined = append(joined, frame...)
 			}
-			b.buffers[p] = append(b.buffers[p], joined)
+			b.buffers[form] = append(b.buffers[form], joined)
 			b.joined = append(b.joined, joined)
 		}
 		frames = frames[n:]
@@ -130,10 +131,10 @@ func (l *loop) recycle(b *batch) {
 	}
 	clear(b.joined)
 	b.joined = b.joined[:0]
-	for p := range b.frames {
-		clear(b.frames[p])
-		clear(b.buffers[p])
-		b.frames[p], b.buffers[p] = b.frames[p][:0], b.buffers[p][:0]
+	for form := range b.frames {
+		clear(b.frames[form])
+		clear(b.buffers[form])
+		b.frames[form], b.buffers[form] = b.frames[form][:0], b.buffers[form][:0]
 	}
 	if len(l.batches) < spareBatches {
 		l.batches = append(l.batches, b)

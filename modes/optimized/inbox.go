@@ -8,8 +8,8 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-// frames are one publication's frames by protocol; nil where nobody wants one.
-type frames [wire.Pushed]wire.Frame
+// frames are one publication's frames by form; nil where nobody wants one.
+type frames [wire.Forms]wire.Frame
 
 // publication is what the bus delivered, on its way to one loop.
 type publication struct {

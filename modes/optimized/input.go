@@ -53,6 +53,7 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 	if r.in != none {
 		p = l.inputs.items[r.in].parser
 	}
+	p.deflate = r.deflate
 	greeted := r.session.Greeted()
 	completed := false
 	for {
@@ -94,6 +95,9 @@ func (l *loop) finishBy() int64 {
 
 // act acts on one thing that the parser found.
 func (l *loop) act(index uint32, r *record, f *found) {
+	if f.compressed && r.state == open {
+		l.inflate(f)
+	}
 	switch {
 	case f.event == violation:
 		if r.state == closing {
@@ -119,13 +123,32 @@ func (l *loop) act(index uint32, r *record, f *found) {
 		case wire.Raw:
 			// Nothing is expected from a raw client.
 		case wire.Echo:
-			l.reply = append(wire.AppendHeader(l.reply, f.op, len(f.payload)), f.payload...)
-			l.countReply(len(f.payload))
+			before := len(l.reply)
+			if r.deflate {
+				l.reply = wire.AppendDeflated(l.reply, f.op, f.payload)
+			} else {
+				l.reply = append(wire.AppendHeader(l.reply, f.op, len(f.payload)), f.payload...)
+			}
+			l.countReply(len(l.reply) - before)
 		default:
 			l.peer.at(index, r)
 			r.session.Handle(&l.engine.Rules, r.protocol, &l.peer, f.payload)
 		}
 	}
+}
+
+// inflate makes a compressed message a plain one, in room that is the loop's, or
+// a violation.
+func (l *loop) inflate(f *found) {
+	payload, err := wire.Inflate(l.inflated[:0], f.op, f.payload, l.engine.Limits.MaxMessageSize)
+	if l.inflated = payload; cap(payload) > sparePayload {
+		l.inflated = nil
+	}
+	if err != nil {
+		*f = found{event: violation, end: wire.InflateEnd(err)}
+		return
+	}
+	f.payload = payload
 }
 
 // closed acts on the client's close frame.
@@ -204,7 +227,7 @@ func (l *loop) sweepInputs() {
 type gap struct {
 	audience *audience
 	members  []handle
-	frames   frames
+	frames   [wire.Pushed]wire.Frame
 }
 
 // gaps ends subscriptions a few at a time.
@@ -230,8 +253,8 @@ func (l *loop) gap(a *audience) {
 	if len(g.members) == 0 {
 		return
 	}
-	for p := range g.frames {
-		g.frames[p] = wire.GapFrame(wire.Protocol(p), a.channel.name)
+	for p := range wire.Pushed {
+		g.frames[p] = wire.GapFrame(p, a.channel.name)
 	}
 	l.gaps.queue = append(l.gaps.queue, g)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/wire"
 )
 
 // headEnd returns the length of a request's line and headers, with the blank line
@@ -31,7 +32,8 @@ var (
 )
 
 // inspect tells whether a request could be a handshake in its plainest form, of
-// which nothing can be read in another way, and keeps its key. The Upgrader sees no
+// which nothing can be read in another way, and keeps its key and what extensions it
+// offers. The Upgrader sees no
 // other: it lets through what net/http refuses, such as a space behind a header's
 // name, or two lengths, and what stands between a client and a server that disagree
 // about a request can be made to smuggle one (RFC 9112 section 11.2).
@@ -40,7 +42,7 @@ func (h *handshaker) inspect(request []byte) bool {
 	if !plainLine(line) {
 		return false
 	}
-	h.key = h.key[:0]
+	h.key, h.deflate, h.garbled = h.key[:0], false, false
 	seen := 0
 	for len(rest) > len("\r\n") {
 		var ok bool
@@ -53,6 +55,10 @@ func (h *handshaker) inspect(request []byte) bool {
 			if isName(name, other) {
 				return false
 			}
+		}
+		if h.engine.Compression && isName(name, "Sec-WebSocket-Extensions") {
+			offered, valid := wire.OffersDeflate(value)
+			h.deflate, h.garbled = h.deflate || offered, h.garbled || !valid
 		}
 		for i, once := range single {
 			if !isName(name, once) {

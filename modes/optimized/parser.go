@@ -44,6 +44,8 @@ type parser struct {
 	had     int // bytes of the control frame's payload so far
 
 	// deflate allows RSV1 on the first frame of a message (RFC 7692 section 6).
+	// Messages that have it are handed on as they come: neither their size nor
+	// their UTF-8 can be judged before they are inflated.
 	deflate bool
 }
 
@@ -214,7 +216,14 @@ func (p *parser) length() (int64, *wire.Disconnect) {
 			return 0, &wire.DisconnectProtocol
 		}
 	}
-	if !p.frame.OpCode.IsControl() && length > int64(p.limit-len(p.message)) {
+	if p.frame.OpCode.IsControl() {
+		return length, nil
+	}
+	limit := p.limit
+	if p.frame.Rsv1() || p.frame.OpCode == ws.OpContinuation && p.compressed {
+		limit = wire.DeflatedLimit(limit)
+	}
+	if length > int64(limit-len(p.message)) {
 		return 0, &wire.DisconnectTooBig
 	}
 	return length, nil

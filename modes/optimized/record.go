@@ -34,6 +34,7 @@ type record struct {
 	answered   bool  // the client's close frame has come
 	deaf       bool  // nothing that the client sends is looked at (any more)
 	unheard    uint8 // reads that were thrown away since
+	deflate    bool  // permessage-deflate has been negotiated
 
 	timer timer
 
@@ -45,6 +46,9 @@ type record struct {
 	first subscription
 	more  uint32
 }
+
+// form is how the connection is sent publications.
+func (r *record) form() wire.Form { return r.protocol.Form(r.deflate) }
 
 // subscription is one connection's place in one channel's audience.
 type subscription struct {

@@ -36,6 +36,8 @@ type handshaker struct {
 	request  bytes.Reader
 	response []byte // the answer
 	key      []byte // the request's Sec-WebSocket-Key
+	deflate  bool   // the request offers permessage-deflate
+	garbled  bool   // it has a Sec-WebSocket-Extensions header that is none
 
 	requests *bufio.Reader // for requests of streams over HTTP
 	share    string        // headers for the response to one, whatever it is
@@ -85,6 +87,9 @@ func newHandshaker(e *Engine) *handshaker {
 			return false
 		},
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if h.garbled {
+				return nil, modes.RefusedExtensions
+			}
 			if refusal := h.admit(); refusal != nil {
 				return nil, refusal
 			}
@@ -127,7 +132,7 @@ var _ io.ReadWriter = (*handshaker)(nil)
 // is why the client is not let in.
 func (h *handshaker) run(fd int32, request []byte) error {
 	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
-	h.share = ""
+	h.share, h.deflate = "", false
 	if protocol, ok := h.stream(request); ok {
 		return h.runStream(protocol, request)
 	}
@@ -160,6 +165,9 @@ func (h *handshaker) accept(subprotocol string) {
 	h.response = base64.StdEncoding.AppendEncode(h.response, sum[:])
 	if subprotocol != "" {
 		h.response = append(append(h.response, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
+	}
+	if h.deflate {
+		h.response = append(h.response, "\r\nSec-WebSocket-Extensions: "+wire.DeflateResponse...)
 	}
 	h.response = append(h.response, "\r\n\r\n"...)
 }
@@ -204,7 +212,7 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain
 	var refusal *modes.Refusal
 	switch {
 	case err == nil:
-		r.protocol = h.protocol
+		r.protocol, r.deflate = h.protocol, h.deflate
 		if len(h.query) > 0 {
 			r.protocol = modes.Encoding(r.protocol, string(h.query))
 		}

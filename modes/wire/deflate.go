@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 	"github.com/klauspost/compress/flate"
@@ -18,9 +19,20 @@ var (
 	// carry is not of the kind that they say it is (RFC 6455 section 7.4.1).
 	ErrInflate = errors.New("wire: message does not inflate")
 	// ErrInflatedSize says that a message is larger than it may be once it is
-	// inflated.
+	// inflated: DisconnectTooBig.
 	ErrInflatedSize = errors.New("wire: inflated message too big")
+	// ErrInflatedText says that a text message is no UTF-8 once it is inflated:
+	// DisconnectInvalidPayload.
+	ErrInflatedText = errors.New("wire: inflated text is no UTF-8")
 )
+
+// InflateEnd returns how a connection ends whose message Inflate has refused.
+func InflateEnd(err error) Disconnect {
+	if errors.Is(err, ErrInflatedSize) {
+		return DisconnectTooBig
+	}
+	return DisconnectInvalidPayload
+}
 
 const (
 	// rsv1 in a frame's first byte says that the message is compressed (RFC
@@ -133,8 +145,18 @@ func DeflatedLimit(limit int) int { return limit + limit>>3 + limit>>6 + 64 }
 
 // Inflate appends to dst the message whose compressed form is payload (RFC 7692
 // section 7.2.2). It makes room for no more than limit bytes and one. The error
-// is ErrInflate or ErrInflatedSize.
-func Inflate(dst, payload []byte, limit int) ([]byte, error) {
+// is ErrInflate, ErrInflatedSize, or ErrInflatedText where op is that of text.
+func Inflate(dst []byte, op ws.OpCode, payload []byte, limit int) ([]byte, error) {
+	at := len(dst)
+	dst, err := inflate(dst, payload, at+limit)
+	if err == nil && op == ws.OpText && !utf8.Valid(dst[at:]) {
+		err = ErrInflatedText
+	}
+	return dst, err
+}
+
+// inflate appends the message to dst, which must not grow beyond end.
+func inflate(dst, payload []byte, end int) ([]byte, error) {
 	if len(payload) == 0 {
 		// An empty message has one byte (section 7.2.3.6); zlib inflates none
 		// to the same.
@@ -144,8 +166,8 @@ func Inflate(dst, payload []byte, limit int) ([]byte, error) {
 	defer i.release()
 	i.input = append(append(append(i.input[:0], payload...), deflateTail...), finalBlock...)
 	i.source.Reset(i.input)
-	for end := len(dst) + limit; ; {
-		// The reader has seen no input yet that could be wrong.
+	for {
+		// It reads nothing, and so cannot fail.
 		_ = i.reader.(flate.Resetter).Reset(&i.source, nil)
 		var err error
 		if dst, err = inflateBlocks(i.reader, dst, end); err != nil {

@@ -108,20 +108,25 @@ func TestInflate(t *testing.T) {
 		"cut in a stored block":            {"\x00\xff\x00\x00\xffHello", "", ErrInflate},
 		"cut in a block of codes":          {string(deflated(t, 6, []byte(long[:300]+"abcdefg")))[:5], "", ErrInflate},
 		"distance too far back":            {"\x4b\x04\x12\x00", "", ErrInflate},
+		"no UTF-8":                         {string(deflated(t, 6, []byte("a\xffb"))), "", ErrInflatedText},
+		"cut rune":                         {string(deflated(t, 6, []byte("a\xe2\x82"))), "", ErrInflatedText},
 		"at the limit":                     {string(deflated(t, 6, []byte(long))), long, nil},
 		"over the limit":                   {string(deflated(t, 6, []byte(long+"x"))), "", ErrInflatedSize},
 		"over the limit in two streams":    {"\x01\x05\x00\xfa\xffHello" + string(deflated(t, 6, []byte(long[:limit-4]))), "", ErrInflatedSize},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Inflate([]byte("before"), []byte(c.payload), limit)
+			got, err := Inflate([]byte("before"), ws.OpText, []byte(c.payload), limit)
 			if !errors.Is(err, c.err) {
 				t.Fatalf("error %v, want %v; got %.80q", err, c.err, got)
+			}
+			if end := InflateEnd(c.err); c.err != nil && (end == DisconnectTooBig) != errors.Is(c.err, ErrInflatedSize) {
+				t.Errorf("ends with %v", end)
 			}
 			if err == nil && string(got) != "before"+c.want {
 				t.Errorf("got %.80q, want %.80q", got, c.want)
 			}
 			// One that fails leaves nothing to the next.
-			if again, err := Inflate(nil, []byte(hello), limit); err != nil || string(again) != "Hello" {
+			if again, err := Inflate(nil, ws.OpText, []byte(hello), limit); err != nil || string(again) != "Hello" {
 				t.Errorf("the next message: %.80q, %v", again, err)
 			}
 		})
@@ -133,7 +138,7 @@ func TestInflate(t *testing.T) {
 func TestInflateBoundsMemory(t *testing.T) {
 	const limit = 100_000
 	bomb := deflated(t, 9, make([]byte, 64<<20))
-	got, err := Inflate(nil, bomb, limit)
+	got, err := Inflate(nil, ws.OpText, bomb, limit)
 	if !errors.Is(err, ErrInflatedSize) {
 		t.Fatalf("error %v", err)
 	}
@@ -229,7 +234,7 @@ func FuzzInflate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		const limit = 4096
 		before := bytes.Clone(payload)
-		got, err := Inflate(nil, payload, limit)
+		got, err := Inflate(nil, ws.OpBinary, payload, limit)
 		if !bytes.Equal(payload, before) {
 			t.Error("the payload was written to")
 		}
@@ -252,7 +257,7 @@ func FuzzInflate(f *testing.F) {
 		}
 		// What we send comes back.
 		frame, _ := NewFrame(ws.OpBinary, payload).Deflate()
-		if back, err := Inflate(nil, frame.Payload(), len(payload)); frame.Deflated() && (err != nil || !bytes.Equal(back, payload)) {
+		if back, err := Inflate(nil, ws.OpBinary, frame.Payload(), len(payload)); frame.Deflated() && (err != nil || !bytes.Equal(back, payload)) {
 			t.Errorf("%d bytes come back as %d, %v", len(payload), len(back), err)
 		}
 	})
@@ -315,7 +320,7 @@ func BenchmarkInflate(b *testing.B) {
 			b.SetBytes(int64(len(message)))
 			for b.Loop() {
 				var err error
-				if got, err = Inflate(got[:0], payload, 64<<10); err != nil {
+				if got, err = Inflate(got[:0], ws.OpText, payload, 64<<10); err != nil {
 					b.Fatal(err)
 				}
 			}

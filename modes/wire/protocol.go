@@ -50,3 +50,20 @@ func (p Protocol) TellsGaps() bool { return p.Session() || p == SSE }
 func (p Protocol) String() string {
 	return [...]string{"json", "protobuf", "raw", "sse", "stream", "echo", "unknown"}[min(p, Protocols)]
 }
+
+// Form is how publications go out to a connection: in which protocol, and
+// whether permessage-deflate may compress them, which over HTTP it may not.
+// Connections of one form share frames.
+type Form uint8
+
+// Forms is how many there are, for tables indexed by Form.
+const Forms = Form(Pushed + Raw + 1)
+
+// Form returns the form of a connection of protocol p, which must be one that
+// publications are pushed to.
+func (p Protocol) Form(deflate bool) Form {
+	if deflate && !p.OverHTTP() {
+		return Form(p + Pushed)
+	}
+	return Form(p)
+}
