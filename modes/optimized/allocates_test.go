@@ -8,6 +8,7 @@ package optimized
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
@@ -49,6 +50,60 @@ func TestFanOutAllocatesNothing(t *testing.T) {
 	turn()
 	if n := testing.AllocsPerRun(100, turn); n != 0 {
 		t.Errorf("%v allocations in a turn that sends 3 frames to 20 connections, want none", n)
+	}
+}
+
+// TestDeflatedFanOutAllocatesTheFramesOnly: what compression costs is the frame
+// before and the frame after, whatever the number of receivers.
+func TestDeflatedFanOutAllocatesTheFramesOnly(t *testing.T) {
+	l := testLoop(t)
+	a := l.testAudience("news")
+	clients := make([]*os.File, 20)
+	for i := range clients {
+		_, clients[i] = l.testDeflateConnection(t, wire.JSON, a)
+	}
+	data := benchmarkMessage(1000)
+	buffer := make([]byte, 4096)
+	turn := func() {
+		for range 3 {
+			l.engine.Deliver("news", data)
+		}
+		l.empty()
+		for _, c := range clients {
+			if n, err := c.Read(buffer); err != nil || n > 3*500 {
+				t.Fatalf("read %d bytes, %v", n, err)
+			}
+		}
+	}
+	turn()
+	if n := testing.AllocsPerRun(100, turn); n != 3*2 {
+		t.Errorf("%v allocations in a turn that sends 3 frames to 20 connections, want 6", n)
+	}
+}
+
+func TestDeflatedInputAllocatesNothing(t *testing.T) {
+	e := testEngine(t, modes.DoorOptions{})
+	e.Compression = true
+	h := newHandshaker(e)
+	request := []byte(strings.Replace(upgradeRequest, "permessage-deflate", `x; y="z", permessage-deflate; client_max_window_bits="15"`, 1))
+	if n := testing.AllocsPerRun(200, func() {
+		if err := h.run(-1, request); err != nil || !h.deflate {
+			t.Fatal(err, h.deflate)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations in an upgrade, want none", n)
+	}
+	l := testLoop(t)
+	_, _ = l.testDeflateConnection(t, wire.Raw, l.testAudience("news"))
+	frame := clientFrame(0xc1, deflated(t, string(benchmarkMessage(1000))))
+	buffer := make([]byte, len(frame))
+	turn := func() {
+		copy(buffer, frame)
+		l.messages(0, l.slab.at(0), buffer)
+	}
+	turn()
+	if n := testing.AllocsPerRun(200, turn); n != 0 || l.engine.Stats.MessagesIn.Load() < 200 {
+		t.Errorf("%v allocations in a compressed message, %d messages", n, l.engine.Stats.MessagesIn.Load())
 	}
 }
 
