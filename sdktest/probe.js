@@ -44,7 +44,7 @@ globalThis.Probe = class Probe {
         super(...args);
         probe.frames.sockets++;
         probe.socket = this;
-        this.addEventListener("open", () => { probe.frames.subprotocol = this.protocol; });
+        this.addEventListener("open", () => { Object.assign(probe.frames, {subprotocol: this.protocol, extensions: this.extensions}); });
         this.addEventListener("message", ({data}) => { if (alone(data)) probe.record("ping", {n: ++probe.frames.pings}); });
         this.addEventListener("close", ({code, reason}) => probe.record("close", {code, reason}));
       }

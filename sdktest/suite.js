@@ -6,6 +6,7 @@ import {Redis} from "./harness/redis.js";
 import {client} from "./tests/client.js";
 import {codes} from "./tests/codes.js";
 import {outages} from "./tests/outages.js";
+import {compression} from "./tests/compression.js";
 import {demo} from "./tests/demo.js";
 import {streams} from "./tests/streams.js";
 
@@ -28,6 +29,7 @@ describe("MODE=" + mode, () => {
   });
   client(world);
   codes(world);
+  compression(world);
   outages(world);
   demo(world);
   streams(world);

@@ -47,6 +47,12 @@ export class Server {
     }
   }
 
+  /** metric reads one that has no labels. */
+  async metric(name) {
+    const text = await (await fetch("http://127.0.0.1:" + this.internal + "/metrics")).text();
+    return Number(text.match(new RegExp("^" + name + " (.+)$", "m"))[1]);
+  }
+
   async api(method, body) {
     const response = await fetch("http://127.0.0.1:" + this.internal + "/api/" + method, {
       method: "POST", headers: {"X-API-Key": key, "Content-Type": "application/json"}, body: JSON.stringify(body),
