@@ -202,7 +202,7 @@ func (c *connection) drop(reason string) {
 	for n := len(c.queue.ready); n > 0; n-- {
 		waiting = append(waiting, <-c.queue.ready)
 	}
-	c.dropAll(append(waiting, c.queue.rest()...), reason)
+	c.dropAll(append(waiting, c.queue.remainder()...), reason)
 }
 
 func (c *connection) dropAll(messages []*message, reason string) {

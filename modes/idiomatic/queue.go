@@ -71,6 +71,12 @@ func (q *queue) rest() []*message {
 	if len(q.ready) > 0 || !q.more.Load() {
 		return nil
 	}
+	return q.remainder()
+}
+
+// remainder returns the backlog, whatever is in ready. When nothing can be added any
+// more, and what was ready is taken, a wakeUp may still come.
+func (q *queue) remainder() []*message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	backlog := q.backlog

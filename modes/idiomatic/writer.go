@@ -73,16 +73,14 @@ func (c *connection) writeQueued(m *message) error {
 			return err
 		}
 		if n <= 0 {
-			return errors.Join(c.writeBacklog(), c.flushStream())
+			return errors.Join(c.writeBacklog(c.queue.rest()), c.flushStream())
 		}
 		m = <-c.queue.ready
 	}
 }
 
-// writeBacklog sends the backlog, if it is its turn. What it cannot send it
-// drops.
-func (c *connection) writeBacklog() error {
-	backlog := c.queue.rest()
+// writeBacklog sends the backlog. What it cannot send it drops.
+func (c *connection) writeBacklog(backlog []*message) error {
 	for i, m := range backlog {
 		ending := c.ending.Load()
 		if ending != nil && !ending.flush {
@@ -190,7 +188,7 @@ func (c *connection) writeRest() {
 		}
 	}
 	// What cannot be written need not be.
-	_ = c.writeBacklog()
+	_ = c.writeBacklog(c.queue.remainder())
 }
 
 // writeFailed says how a connection ends that cannot be written to.
