@@ -65,6 +65,8 @@ var foundRequests = []struct {
 	{"version of spaces", upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13 ").bytes()},
 	{"empty extensions", upgrade(modes.PathEcho, "Sec-WebSocket-Extensions: ").bytes()},
 	{"subprotocol, oddly cased", upgrade(modes.PathCentrifuge, "Sec-WebSocket-Protocol: Centrifuge-Protobuf").bytes()},
+	{"subprotocols that are no list", upgrade(modes.PathEcho, "Sec-WebSocket-Protocol: ,", "Origin: http://evil.test").bytes()},
+	{"subprotocols that are no list, in a session", upgrade(modes.PathCentrifuge, "Sec-WebSocket-Protocol: ,, centrifuge-protobuf,").bytes()},
 	{"lines that end in LF", bytes.ReplaceAll(upgrade(modes.PathEcho).bytes(), []byte("\r\n"), []byte("\n"))},
 	{"last line ends in LF", append(bytes.TrimSuffix(upgrade(modes.PathEcho).bytes(), []byte("\r\n")), '\n')},
 	{"whole URL", upgrade("http://tandem.test" + modes.PathEcho).bytes()},

@@ -160,8 +160,12 @@ func plainForm(request *http.Request, p wire.Protocol, forwarded string) *bytes.
 		return &again
 	}
 	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", target.RequestURI(), request.Host)
+	if p.Session() && modes.HasSubprotocol(request, wire.ProtobufSubprotocol) {
+		// Of lists that are none, only net/http makes something.
+		again.WriteString("Sec-WebSocket-Protocol: " + wire.ProtobufSubprotocol + "\r\n")
+	}
 	for _, name := range []string{
-		"Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", forwarded,
+		"Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions", forwarded,
 	} {
 		for _, value := range request.Header.Values(name) {
 			fmt.Fprintf(&again, "%s:%s\r\n", name, strings.ReplaceAll(value, "\t", " "))
