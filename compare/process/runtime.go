@@ -4,13 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"net/http"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 )
 
 // ErrMetrics says that a server gave no metrics.
@@ -25,8 +19,6 @@ type Runtime struct {
 	GCCPU      float64 // seconds since the start, as of the last collection
 	GCPause    float64 // seconds, the longest of the recent ones
 }
-
-const maxMetrics = 4 << 20
 
 // ReadRuntime asks the server on address internal for its metrics.
 func ReadRuntime(ctx context.Context, client *http.Client, internal string) (Runtime, error) {
@@ -45,43 +37,9 @@ func ReadRuntime(ctx context.Context, client *http.Client, internal string) (Run
 	if response.StatusCode != http.StatusOK {
 		return fail(errors.New(response.Status))
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(io.LimitReader(response.Body, maxMetrics))
+	metrics, err := ParseMetrics(response.Body)
 	if err != nil {
 		return fail(err)
 	}
-	return Runtime{
-		Goroutines: value(families, "go_goroutines"),
-		Heap:       value(families, "go_memstats_heap_inuse_bytes"),
-		Stacks:     value(families, "go_memstats_stack_inuse_bytes"),
-		GCCPU:      value(families, "go_cpu_classes_gc_total_cpu_seconds_total"),
-		GCPause:    longest(families["go_gc_duration_seconds"]),
-	}, nil
-}
-
-// value is that of the family's first metric.
-func value(families map[string]*dto.MetricFamily, name string) float64 {
-	for _, m := range families[name].GetMetric() {
-		switch {
-		case m.Gauge != nil:
-			return m.Gauge.GetValue()
-		case m.Counter != nil:
-			return m.Counter.GetValue()
-		case m.Untyped != nil:
-			return m.Untyped.GetValue()
-		}
-	}
-	return math.NaN()
-}
-
-// longest is the highest quantile of a summary.
-func longest(f *dto.MetricFamily) float64 {
-	for _, m := range f.GetMetric() {
-		for _, q := range m.GetSummary().GetQuantile() {
-			if q.GetQuantile() == 1 {
-				return q.GetValue()
-			}
-		}
-	}
-	return math.NaN()
+	return metrics.Runtime(), nil
 }

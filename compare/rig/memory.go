@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/google/pprof/profile"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/tandem-ws/tandem/compare/process"
 )
@@ -32,17 +29,13 @@ func (r *Rig) Memory() (process.Memory, error) {
 	return sum, nil
 }
 
-// Runtime is what the server's metrics say, nodes added up; NaN: nothing.
+// Runtime is what the server's metrics say, nodes added up, the longest pause of
+// all; NaN: nothing.
 type Runtime struct {
-	Heap, Stacks  float64 // bytes in use
-	Goroutines    float64
-	GCPause       float64 // seconds, the longest of the recent ones
-	GCSeconds     float64 // CPU since the start
+	process.Runtime
 	Disconnects   float64 // connections that the server ended as slow
 	Subscriptions float64
 }
-
-const maxMetrics = 8 << 20
 
 // Runtime reads the metrics of all nodes; ok is false when the server has none
 // that can be read.
@@ -51,67 +44,29 @@ func (r *Rig) Runtime() (sum Runtime, ok bool, err error) {
 		if n.internal == "" {
 			return sum, false, nil
 		}
-		var families map[string]*dto.MetricFamily
+		var metrics process.Metrics
 		err := get(r.ctx, r.client, n.internal+"/metrics", func(body io.Reader) (err error) {
-			parser := expfmt.NewTextParser(model.UTF8Validation)
-			families, err = parser.TextToMetricFamilies(io.LimitReader(body, maxMetrics))
+			metrics, err = process.ParseMetrics(body)
 			return err
 		})
 		if err != nil {
 			return sum, false, fmt.Errorf("%w: metrics of the server: %w", ErrRun, err)
 		}
-		sum.Heap += value(families, "go_memstats_heap_inuse_bytes")
-		sum.Stacks += value(families, "go_memstats_stack_inuse_bytes")
-		sum.Goroutines += value(families, "go_goroutines")
-		sum.GCSeconds += value(families, "go_cpu_classes_gc_total_cpu_seconds_total")
-		sum.GCPause = math.Max(sum.GCPause, longest(families["go_gc_duration_seconds"]))
-		sum.Subscriptions += value(families, "tandem_subscriptions")
-		if tandem := families["tandem_subscriptions"] != nil; tandem {
-			// a label that is not there yet has counted nothing
-			sum.Disconnects += labelled(families["tandem_disconnects_total"], "slow")
-		} else {
+		runtime := metrics.Runtime()
+		sum.Heap += runtime.Heap
+		sum.Stacks += runtime.Stacks
+		sum.Goroutines += runtime.Goroutines
+		sum.GCCPU += runtime.GCCPU
+		sum.GCPause = math.Max(sum.GCPause, runtime.GCPause)
+		sum.Subscriptions += metrics.Sum("tandem_subscriptions")
+		if metrics["tandem_subscriptions"] == nil {
 			sum.Disconnects = math.NaN()
+		} else {
+			// a label that is not there yet has counted nothing
+			sum.Disconnects += metrics.Labelled("tandem_disconnects_total", "slow")
 		}
 	}
 	return sum, true, nil
-}
-
-func value(families map[string]*dto.MetricFamily, name string) float64 {
-	for _, m := range families[name].GetMetric() {
-		switch {
-		case m.Gauge != nil:
-			return m.Gauge.GetValue()
-		case m.Counter != nil:
-			return m.Counter.GetValue()
-		case m.Untyped != nil:
-			return m.Untyped.GetValue()
-		}
-	}
-	return math.NaN()
-}
-
-// labelled sums up the counters that have a label of that value.
-func labelled(f *dto.MetricFamily, want string) (sum float64) {
-	for _, m := range f.GetMetric() {
-		for _, l := range m.GetLabel() {
-			if l.GetValue() == want {
-				sum += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
-}
-
-// longest is the highest quantile of a summary.
-func longest(f *dto.MetricFamily) float64 {
-	for _, m := range f.GetMetric() {
-		for _, q := range m.GetSummary().GetQuantile() {
-			if q.GetQuantile() == 1 {
-				return q.GetValue()
-			}
-		}
-	}
-	return math.NaN()
 }
 
 // Heap returns the heap profile of the first node after a collection; nil: the

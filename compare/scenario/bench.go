@@ -136,7 +136,7 @@ func (b *bench) collect(s *result.Sample, before, after rig.Runtime, ok bool) {
 	if !ok {
 		return
 	}
-	s.Values[result.GCShare] = (after.GCSeconds - before.GCSeconds) / s.Seconds * 100
+	s.Values[result.GCShare] = (after.GCCPU - before.GCCPU) / s.Seconds * 100
 	s.Values[result.GCPause] = after.GCPause * 1e3
 }
 

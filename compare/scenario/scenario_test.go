@@ -135,11 +135,11 @@ func TestItemize(t *testing.T) {
 // positions are 100 and 300 connections on two nodes.
 func positions() (from, to position) {
 	from = position{
-		reading: reading{n: 100, memory: process.Memory{PSS: 1000}, told: true, runtime: rig.Runtime{Stacks: 100}, kernel: rig.Kernel{Slab: 1000, Buffers: 500}},
+		reading: reading{n: 100, memory: process.Memory{PSS: 1000}, told: true, runtime: rig.Runtime{Runtime: process.Runtime{Stacks: 100}}, kernel: rig.Kernel{Slab: 1000, Buffers: 500}},
 		heap:    map[string]float64{result.LedgerRead: 100},
 	}
 	to = position{
-		reading: reading{n: 300, memory: process.Memory{PSS: 9000}, told: true, runtime: rig.Runtime{Stacks: 2100}, kernel: rig.Kernel{Slab: 5000, Buffers: 700}},
+		reading: reading{n: 300, memory: process.Memory{PSS: 9000}, told: true, runtime: rig.Runtime{Runtime: process.Runtime{Stacks: 2100}}, kernel: rig.Kernel{Slab: 5000, Buffers: 700}},
 		heap:    map[string]float64{result.LedgerRead: 1100},
 	}
 	return from, to
