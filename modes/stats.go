@@ -3,6 +3,7 @@ package modes
 import (
 	"sync/atomic"
 
+	"github.com/centrifugal/protocol"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tandem-ws/tandem/modes/wire"
@@ -39,6 +40,8 @@ type Stats struct {
 	Refused *prometheus.CounterVec
 	// Disconnected counts ended connections by reason.
 	Disconnected *prometheus.CounterVec
+	// Refusals counts commands that were answered with an error, by its message.
+	Refusals *prometheus.CounterVec
 	// Dropped counts frames that were queued or due and never sent, by reason.
 	Dropped *prometheus.CounterVec
 	// Overloads counts the times that accept had to cool down.
@@ -68,6 +71,7 @@ func NewStats() *Stats {
 		Accepted:     vec("tandem_handshakes_total", "Completed WebSocket handshakes.", "protocol"),
 		Refused:      vec("tandem_handshake_failures_total", "Handshakes that did not complete, by reason.", "reason"),
 		Disconnected: vec("tandem_disconnects_total", "Ended connections, by reason.", "reason"),
+		Refusals:     vec("tandem_command_errors_total", "Commands answered with an error, by reason.", "reason"),
 		Dropped:      vec("tandem_dropped_frames_total", "Frames that were due to a connection and never sent, by reason.", "reason"),
 		Overloads: prometheus.NewCounter(prometheus.CounterOpts{Name: "tandem_accept_cooldowns_total",
 			Help: "Times that accepting paused because the workers were full or descriptors ran out."}),
@@ -84,6 +88,13 @@ func (s *Stats) Deflate(plain wire.Frame) wire.Frame {
 		s.DeflateOut.Add(uint64(len(frame)))
 	}
 	return frame
+}
+
+// Answered counts a reply if it is an error.
+func (s *Stats) Answered(reply *protocol.Reply) {
+	if reply.Error != nil {
+		s.Refusals.WithLabelValues(reply.Error.Message).Inc()
+	}
 }
 
 // TotalConnections is how many connections are open.
@@ -121,5 +132,5 @@ func (s *Stats) Register(reg prometheus.Registerer) {
 	counter("tandem_deflated_frames_total", "Frames of publications that were compressed, each shared by its receivers.", &s.Deflated)
 	counter("tandem_deflate_in_bytes_total", "Bytes of those frames before.", &s.DeflateIn)
 	counter("tandem_deflate_out_bytes_total", "Bytes of those frames after.", &s.DeflateOut)
-	reg.MustRegister(s.Accepted, s.Refused, s.Disconnected, s.Dropped, s.Overloads)
+	reg.MustRegister(s.Accepted, s.Refused, s.Disconnected, s.Refusals, s.Dropped, s.Overloads)
 }

@@ -49,6 +49,13 @@ type config struct {
 	Echo           bool     `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
 	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"offers permessage-deflate to clients; a message is compressed once for all who take it so"`
 
+	TokenSecret        string        `env:"TOKEN_SECRET" desc:"secret that tokens (JWT) are signed with by HS256, HS384 or HS512; where this or one of the next three is set, clients need a token to connect"`
+	TokenPublicKey     string        `env:"TOKEN_PUBLIC_KEY" desc:"public key, or several, that tokens are verified with: RSA, ECDSA or Ed25519 in PEM"`
+	TokenPublicKeyFile string        `env:"TOKEN_PUBLIC_KEY_FILE" desc:"file with such keys"`
+	TokenJWKSFile      string        `env:"TOKEN_JWKS_FILE" desc:"file with a JSON Web Key Set; tokens name its keys by kid"`
+	PrivatePrefix      string        `env:"PRIVATE_PREFIX" envDefault:"$" desc:"where tokens are needed, channels whose names begin so need one of their own to subscribe to"`
+	TokenGrace         time.Duration `env:"TOKEN_GRACE" envDefault:"25s" min:"0s" max:"1h" desc:"time that clients get to refresh a token that has run out"`
+
 	MaxMessageSize   int `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
 	MaxChannels      int `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
 	MaxChannelLength int `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
@@ -64,6 +71,7 @@ type config struct {
 	TrustedProxies           []string `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of proxies in front, separated by commas, such as 10.0.0.0/8; the limits of an address are those of the client that they name"`
 	ForwardedHeader          string   `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`
 
+	CommandRate      int           `env:"COMMAND_RATE" envDefault:"0" min:"0" max:"10000" desc:"commands a second that a client may send in the long run; a second's worth and MAX_CHANNELS more may come at once; 0: any number"`
 	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"time for a complete request, for the connect command after it, and for a message from its first byte to its last"`
 	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"how long a subscription waits for Redis"`
 	PingInterval     time.Duration `env:"PING_INTERVAL" envDefault:"25s" min:"1s" max:"1h" zero:"1" desc:"time between two pings; 0 sends none"`

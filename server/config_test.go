@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -202,5 +204,41 @@ func TestReadmeTable(t *testing.T) {
 	}
 	if err := os.WriteFile(path, []byte(before+begin+markdownTable()+end+after), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestTokenVerifier(t *testing.T) {
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const key = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n"
+	const set = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"}]}`
+	for name, c := range map[string]struct {
+		config config
+		some   bool
+		want   string // in the error
+	}{
+		"nothing":       {config{}, false, ""},
+		"secret":        {config{TokenSecret: "s"}, true, ""},
+		"key":           {config{TokenPublicKey: key}, true, ""},
+		"key, one line": {config{TokenPublicKey: strings.ReplaceAll(key, "\n", `\n`)}, true, ""},
+		"key file":      {config{TokenPublicKeyFile: write(key)}, true, ""},
+		"set":           {config{TokenJWKSFile: write(set)}, true, ""},
+		"no key":        {config{TokenPublicKey: "key"}, false, "TOKEN_PUBLIC_KEY"},
+		"no file":       {config{TokenPublicKeyFile: "/nowhere"}, false, `TOKEN_PUBLIC_KEY_FILE="/nowhere"`},
+		"empty file":    {config{TokenJWKSFile: write("")}, false, "TOKEN_JWKS_FILE"},
+		"no set":        {config{TokenJWKSFile: write("{}")}, false, "TOKEN_JWKS_FILE"},
+	} {
+		v, err := c.config.tokenVerifier()
+		if (v != nil) != c.some || (err != nil) != (c.want != "") {
+			t.Errorf("%s: %v, %v", name, v, err)
+		}
+		if err != nil && (!errors.Is(err, errConfig) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: %v, want a line about %s", name, err, c.want)
+		}
 	}
 }

@@ -135,7 +135,15 @@ func (c *config) busOptions(url string) redisbus.Options {
 // open binds the public address.
 func (n *node) open() error {
 	c := &n.config
+	tokens, err := c.tokenVerifier()
+	if err != nil {
+		return err
+	}
+	if c.TokenSecret != "" && len(c.TokenSecret) < minSecret {
+		n.log.Warn("TOKEN_SECRET is short enough to be guessed from one token: use 32 random bytes or more")
+	}
 	n.rules = session.Rules{
+		CommandRate: c.CommandRate, Tokens: tokens, PrivatePrefix: c.PrivatePrefix, TokenGrace: c.TokenGrace,
 		Version: "tandem " + version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
 		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
 	}

@@ -21,7 +21,7 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 		run(t, build, true,
 			handshakeCases, refusalCases, httpCases, addressCases,
 			ruleCases, frameCases, closeCases, deflateCases,
-			sessionCases, subscribeCases, pingCases,
+			sessionCases, tokenCases, subscribeCases, pingCases,
 			fanoutCases, rawCases, streamCases, slowCases,
 			gapCases, drainCases, redisCases,
 		)

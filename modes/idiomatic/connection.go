@@ -43,7 +43,10 @@ type connection struct {
 	requests  map[*request]struct{}
 	// answers and last are the ends of a chain that flush will queue.
 	answers, last *message
-	waiting       int // subscriptions abandoned before Redis confirmed them
+	// account and expiry are there where the client came with a token.
+	account *session.Account
+	expiry  *time.Timer
+	waiting int // subscriptions abandoned before Redis confirmed them
 }
 
 // ending is how and why a connection ends. The first one counts.
@@ -160,6 +163,7 @@ func (c *connection) detach() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
+	c.ExpireAt(time.Time{})
 	for r := range c.requests {
 		r.cancel()
 	}
@@ -173,8 +177,8 @@ func (c *connection) detach() {
 }
 
 // member makes a connection that is not upgraded yet a member of channels, for
-// which it holds references of the bus.
-func (c *connection) member(channels []string) {
+// which it holds references of the bus, until expires, if that is not zero.
+func (c *connection) member(channels []string, expires time.Time) {
 	if len(channels) == 0 {
 		return
 	}
@@ -185,6 +189,7 @@ func (c *connection) member(channels []string) {
 		c.channels[channel] = &subscription{confirmed: true}
 	}
 	c.join(channels, func() {})
+	c.ExpireAt(expires)
 }
 
 // stillborn ends a connection that was not upgraded after all.

@@ -42,11 +42,7 @@ func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol)
 	if r.ContentLength != 0 {
 		return modes.RefusedBody
 	}
-	channels, address, refusal := e.enter(r, p)
-	if refusal != nil {
-		return refusal
-	}
-	c, refusal := e.member(p, s, address, channels)
+	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
 	}

@@ -44,6 +44,7 @@ func (c *connection) Send(reply *protocol.Reply) {
 	if c.ended {
 		return
 	}
+	c.engine.stats.Answered(reply)
 	if reply.Connect != nil {
 		c.greeted = true
 	}
@@ -231,6 +232,55 @@ func (c *connection) Publish(channel string, data []byte, accepted func(error)) 
 			c.flush()
 		}
 	})
+}
+
+// Work implements session.Peer.
+func (c *connection) Work(work func(), done func(error)) {
+	c.engine.running.Go(func() {
+		work()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.ended {
+			done(nil)
+			c.flush()
+		}
+	})
+}
+
+// Account implements session.Peer.
+func (c *connection) Account(open bool) *session.Account {
+	if c.account == nil && open {
+		c.account = new(session.Account)
+	}
+	return c.account
+}
+
+// ExpireAt implements session.Peer.
+func (c *connection) ExpireAt(at time.Time) {
+	if c.expiry != nil {
+		c.expiry.Stop()
+		c.expiry = nil
+	}
+	if !at.IsZero() && !c.ended {
+		c.expiry = time.AfterFunc(time.Until(at), c.expire)
+	}
+}
+
+// Now implements session.Peer.
+func (c *connection) Now() time.Time { return time.Now() }
+
+// expire ends what has run out.
+func (c *connection) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+	case c.protocol.Session():
+		c.session.Expire(&c.engine.config.Rules, c)
+		c.flush()
+	default:
+		c.close(goodbye(wire.DisconnectExpired))
+	}
 }
 
 // lose tells the client that messages of channel may have been missed since its

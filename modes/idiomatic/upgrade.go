@@ -3,6 +3,7 @@ package idiomatic
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -72,11 +73,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 		p = wire.Protobuf
 		header = protobufHeader
 	}
-	channels, address, refusal := e.enter(r, p)
-	if refusal != nil {
-		return refusal
-	}
-	c, refusal := e.member(p, socketOf(r), address, channels)
+	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
 	}
@@ -95,35 +92,19 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 	return nil
 }
 
-// enter lets a client in and subscribes to the channels that its request names, if
-// its protocol has it so. The caller takes over what admit counts and a reference
-// of the bus on each channel.
-func (e *Engine) enter(r *http.Request, p wire.Protocol) (channels []string, address modes.Address, refusal *modes.Refusal) {
-	if address, refusal = e.admit(p, r); refusal != nil {
-		return nil, address, refusal
+// enter lets a client in and returns its connection, already a member of the
+// channels that the request names, if its protocol has it so.
+func (e *Engine) enter(r *http.Request, p wire.Protocol) (*connection, *modes.Refusal) {
+	address, refusal := e.admit(p, r)
+	if refusal != nil {
+		return nil, refusal
 	}
-	if p.ByQuery() {
-		if channels, refusal = e.config.Door.Channels(r.URL.RawQuery); refusal != nil {
-			e.release(p, address)
-			return nil, address, refusal
-		}
+	channels, expires, refusal := e.reserve(r, p)
+	if refusal != nil {
+		e.release(p, address)
+		return nil, refusal
 	}
-	if len(channels) > 0 {
-		ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
-		err := subscribeAll(ctx, e.config.Bus, channels)
-		cancel()
-		if err != nil {
-			e.release(p, address)
-			return nil, address, modes.RefusedUnavailable
-		}
-	}
-	return channels, address, nil
-}
-
-// member returns the connection for what enter has let in, already a member of its
-// channels. It takes over what enter has given.
-func (e *Engine) member(p wire.Protocol, s *socket, address modes.Address, channels []string) (*connection, *modes.Refusal) {
-	c := newConnection(e, p, s)
+	c := newConnection(e, p, socketOf(r))
 	c.address = address
 	if !e.add(c) {
 		e.release(p, address)
@@ -132,7 +113,7 @@ func (e *Engine) member(p wire.Protocol, s *socket, address modes.Address, chann
 		}
 		return nil, modes.RefusedDraining
 	}
-	c.member(channels)
+	c.member(channels, expires)
 	return c, nil
 }
 
@@ -155,4 +136,25 @@ func (e *Engine) negotiate(r *http.Request) (valid bool) {
 	}
 	socketOf(r).frames.deflate = deflate
 	return valid
+}
+
+// reserve takes a reference of the bus on each channel of a request that names
+// them in its query, if its tokens allow it, which they do until expires.
+func (e *Engine) reserve(r *http.Request, p wire.Protocol) (channels []string, expires time.Time, refusal *modes.Refusal) {
+	if !p.ByQuery() {
+		return nil, time.Time{}, nil
+	}
+	door := e.config.Door
+	if channels, refusal = door.Channels(r.URL.RawQuery); refusal != nil {
+		return nil, time.Time{}, refusal
+	}
+	if expires, refusal = door.Authorize(r.URL.RawQuery, r.Header.Get("Authorization"), channels); refusal != nil {
+		return nil, time.Time{}, refusal
+	}
+	ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
+	defer cancel()
+	if subscribeAll(ctx, e.config.Bus, channels) != nil {
+		return nil, time.Time{}, modes.RefusedUnavailable
+	}
+	return channels, expires, nil
 }

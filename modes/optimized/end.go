@@ -68,6 +68,7 @@ func (l *loop) detach(index uint32, r *record) {
 	l.wheel.disarm(index)
 	l.leaveAll(r)
 	l.leaveAddress(index)
+	l.closeLedger(index)
 	if r.in != none {
 		l.discardInput(r)
 	}

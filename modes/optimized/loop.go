@@ -50,6 +50,8 @@ type loop struct {
 	more       table[[]subscription]
 	// addresses is what connections count as where limits hold for one address.
 	addresses map[uint32]modes.Address
+	ledgers   map[uint32]*ledger // by the record's index
+	expiries  expiries
 	hurt      []hurt // connections that end before the loop goes on
 
 	// reading
@@ -97,6 +99,7 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 		stopped:   make(chan struct{}),
 		buffer:    make([]byte, readBuffer),
 		addresses: make(map[uint32]modes.Address),
+		ledgers:   make(map[uint32]*ledger),
 		now:       time.Now(),
 	}
 	l.inbox.wake = make(chan struct{}, 1)
@@ -247,6 +250,9 @@ func (l *loop) deadline() (time.Time, bool) {
 	if l.paused && l.listener >= 0 {
 		sooner(l.resume)
 	}
+	if len(l.expiries) > 0 {
+		sooner(l.expiries[0].due)
+	}
 	if l.gaps.pending() {
 		sooner(l.gaps.next)
 	}
@@ -265,6 +271,7 @@ func (l *loop) periodic() {
 		l.lastSweep = l.now
 		l.sweepInputs()
 	}
+	l.expire()
 	l.endGaps()
 	l.drainSome()
 }

@@ -32,6 +32,7 @@ func (p *peer) ClientID() string { return p.loop.engine.ids.seal(&p.id, p.loop.n
 
 func (p *peer) Send(reply *protocol.Reply) {
 	l := p.loop
+	l.engine.Stats.Answered(reply)
 	before := len(l.reply)
 	l.reply = wire.AppendReply(l.reply, p.record.protocol, reply)
 	l.countReply(len(l.reply) - before)
@@ -90,7 +91,9 @@ func (l *loop) with(h handle, f func()) {
 		return
 	}
 	l.peer.at(h.index, r)
+	greeted := r.session.Greeted()
 	f()
+	l.greet(h.index, r, greeted)
 	l.flush(h.index, r)
 }
 

@@ -48,6 +48,7 @@ func (h *handshaker) runStream(protocol wire.Protocol, received []byte) error {
 	if name := h.engine.Door.ForwardedHeader(); name != "" {
 		h.forwarded = append(h.forwarded, request.Header.Values(name)...)
 	}
+	h.authorization = append(h.authorization, request.Header.Get("Authorization")...)
 	if refusal := h.admit(); refusal != nil {
 		return refusal
 	}

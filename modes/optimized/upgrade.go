@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -52,6 +53,9 @@ type handshaker struct {
 	fd        int32
 	forwarded []string
 	address   modes.Address
+
+	// authorization is kept where tokens are needed.
+	authorization []byte
 }
 
 func newHandshaker(e *Engine) *handshaker {
@@ -74,6 +78,8 @@ func newHandshaker(e *Engine) *handshaker {
 		OnHeader: func(key, value []byte) error {
 			if string(key) == "Origin" {
 				h.origin = append(h.origin[:0], value...)
+			} else if e.Rules.Tokens != nil && string(key) == "Authorization" {
+				h.authorization = append(h.authorization[:0], value...)
 			} else if name := e.Door.ForwardedHeader(); name != "" && string(key) == name {
 				h.forwarded = append(h.forwarded, string(value))
 			}
@@ -133,6 +139,7 @@ var _ io.ReadWriter = (*handshaker)(nil)
 func (h *handshaker) run(fd int32, request []byte) error {
 	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
 	h.share, h.deflate = "", false
+	h.authorization = h.authorization[:0]
 	if protocol, ok := h.stream(request); ok {
 		return h.runStream(protocol, request)
 	}
@@ -263,14 +270,62 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 		l.stash(index, r, ahead)
 	}
 	response, share := bytes.Clone(l.handshaker.response), l.handshaker.share
-	l.ask(index, r, false, func(err error) {
-		if err != nil {
-			l.refuseWith(index, r, modes.RefusedUnavailable, share)
+	l.authorize(index, r, channels, func(expires time.Time) {
+		l.ask(index, r, false, func(err error) {
+			if err != nil {
+				l.refuseWith(index, r, modes.RefusedUnavailable, share)
+				return
+			}
+			l.respond(index, r, response)
+			l.opened(index, r)
+			if !expires.IsZero() && r.state == open {
+				l.expireAt(l.ledger(index, true), expires)
+			}
+		}, channels...)
+	})
+}
+
+// authorize goes on with a connection by query whose tokens allow it the channels,
+// and refuses others. It may do so later.
+func (l *loop) authorize(index uint32, r *record, channels []string, then func(expires time.Time)) {
+	tokens := l.engine.Rules.Tokens
+	if tokens == nil {
+		then(time.Time{})
+		return
+	}
+	door, h, share := l.engine.Door, handle{index, r.generation}, l.handshaker.share
+	query, authorization := string(l.handshaker.query), string(l.handshaker.authorization)
+	decide := func(expires time.Time, refusal *modes.Refusal) {
+		if refusal != nil {
+			l.refuseWith(index, r, refusal, share)
 			return
 		}
-		l.respond(index, r, response)
-		l.opened(index, r)
-	}, channels...)
+		then(expires)
+	}
+	if !tokens.Costly() {
+		decide(door.Authorize(query, authorization, channels))
+		return
+	}
+	finish := func(expires time.Time, refusal *modes.Refusal) {
+		l.inbox.post(func() {
+			if r := l.slab.find(h); r != nil && r.state == waiting && !r.hurt {
+				decide(expires, refusal)
+				if r.state == open {
+					l.unstash(index, r)
+					l.flush(index, r)
+				}
+			}
+		})
+	}
+	if err := l.engine.pool.Schedule(func(err error) {
+		if err != nil {
+			finish(time.Time{}, modes.RefusedBusy)
+			return
+		}
+		finish(door.Authorize(query, authorization, channels))
+	}); err != nil {
+		finish(time.Time{}, modes.RefusedBusy)
+	}
 }
 
 // stash keeps what a client sends before its 101, which few do.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -11,7 +12,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
-func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Disconnect, bool) {
+func (s *Session) connect(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) (wire.Disconnect, bool) {
 	if s.phase != opened {
 		return wire.DisconnectBadRequest, false
 	}
@@ -27,14 +28,76 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 		refuse(peer, c, wire.ErrorLimitExceeded)
 		return wire.Disconnect{}, true
 	}
+	if r.Tokens == nil {
+		s.welcome(r, peer, c.Id, channels, 0)
+		return wire.Disconnect{}, true
+	}
+	if c.Connect.Token == "" {
+		return wire.DisconnectInvalidToken, false
+	}
+	return wire.Disconnect{}, s.connectWithToken(r, p, peer, c, channels)
+}
+
+// connectWithToken goes on with a connect command if its token is good.
+func (s *Session) connectWithToken(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command, asked []string) bool {
+	id := c.Id
+	s.phase = connecting
+	return s.verify(r, p, peer, c.Connect.Token, func(claims Claims, err error) bool {
+		if err == nil {
+			err = forConnection(peer, &claims)
+		}
+		var channels []string
+		var e *protocol.Error
+		if err == nil {
+			channels, e = r.granted(asked, claims.Channels)
+		} else if e = fault(err, nil); e == nil {
+			return s.disconnect(peer, wire.DisconnectInvalidToken)
+		}
+		if e != nil {
+			s.phase = opened
+			peer.Send(&protocol.Reply{Id: id, Error: e})
+			return true
+		}
+		s.enter(r, peer, &claims)
+		s.welcome(r, peer, id, channels, claims.Expires)
+		return true
+	})
+}
+
+// granted returns the channels to subscribe a connection to that asked for some,
+// and whose token names some. A private channel has to be among the latter.
+func (r *Rules) granted(asked, named []string) ([]string, *protocol.Error) {
+	for _, channel := range asked {
+		if r.Private(channel) && !slices.Contains(named, channel) {
+			return nil, wire.ErrorPermissionDenied
+		}
+	}
+	for _, channel := range named {
+		if !r.ValidChannel(channel) {
+			return nil, wire.ErrorBadRequest
+		}
+		if !slices.Contains(asked, channel) {
+			asked = append(asked, channel)
+		}
+	}
+	if len(asked) > r.MaxChannels {
+		return nil, wire.ErrorLimitExceeded
+	}
+	return asked, nil
+}
+
+// welcome answers a connect command that is good, once its channels are there.
+func (s *Session) welcome(r *Rules, peer Peer, id uint32, channels []string, expires int64) {
 	result := &protocol.ConnectResult{
 		Client: peer.ClientID(), Version: r.Version, Ping: r.pingSeconds(), Pong: r.PingInterval > 0,
 	}
-	id := c.Id
+	if expires != 0 {
+		result.Expires, result.Ttl = remaining(peer, expires)
+	}
 	if len(channels) == 0 {
 		s.phase = connected
 		send(peer, id, func(reply *protocol.Reply) { reply.Connect = result })
-		return wire.Disconnect{}, true
+		return
 	}
 	s.phase = connecting
 	result.Subs = make(map[string]*protocol.SubscribeResult, len(channels))
@@ -50,22 +113,23 @@ func (s *Session) connect(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 		}
 		peer.Send(&protocol.Reply{Id: id, Connect: result})
 	}, channels...)
-	return wire.Disconnect{}, true
 }
 
-func (s *Session) subscribe(r *Rules, peer Peer, c *protocol.Command) {
+func (s *Session) subscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) bool {
 	channel := c.Subscribe.Channel
 	if !r.ValidChannel(channel) {
 		refuse(peer, c, wire.ErrorBadRequest)
-		return
+		return true
 	}
 	switch n, has := peer.Subscriptions(channel); {
 	case has:
 		refuse(peer, c, wire.ErrorAlreadySubscribe)
-		return
+		return true
 	case n >= r.MaxChannels:
 		refuse(peer, c, wire.ErrorLimitExceeded)
-		return
+		return true
+	case r.Private(channel):
+		return s.subscribePrivate(r, p, peer, c)
 	}
 	id := c.Id
 	peer.Subscribe(false, func(err error) {
@@ -75,6 +139,7 @@ func (s *Session) subscribe(r *Rules, peer Peer, c *protocol.Command) {
 		}
 		send(peer, id, func(reply *protocol.Reply) { reply.Subscribe = subscribed })
 	}, channel)
+	return true
 }
 
 func (s *Session) unsubscribe(r *Rules, peer Peer, c *protocol.Command) {
@@ -90,6 +155,9 @@ func (s *Session) unsubscribe(r *Rules, peer Peer, c *protocol.Command) {
 		left()
 		return
 	}
+	if r.Private(c.Unsubscribe.Channel) {
+		s.expireChannel(r, peer, c.Unsubscribe.Channel, 0)
+	}
 	peer.Unsubscribe(c.Unsubscribe.Channel, left)
 }
 
@@ -101,6 +169,12 @@ func (s *Session) publish(r *Rules, peer Peer, c *protocol.Command) {
 	if !r.ValidChannel(c.Publish.Channel) || len(c.Publish.Data) == 0 {
 		refuse(peer, c, wire.ErrorBadRequest)
 		return
+	}
+	if r.Private(c.Publish.Channel) {
+		if _, has := peer.Subscriptions(c.Publish.Channel); !has {
+			refuse(peer, c, wire.ErrorPermissionDenied)
+			return
+		}
 	}
 	id := c.Id
 	peer.Publish(c.Publish.Channel, c.Publish.Data, func(err error) {

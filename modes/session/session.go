@@ -25,6 +25,18 @@ type Rules struct {
 	MaxChannels int
 	// MaxChannelLength is the longest channel name, in bytes.
 	MaxChannelLength int
+	// CommandRate is how many commands a second a connection may send in the long
+	// run; 0: any number.
+	CommandRate int
+	// Tokens checks the tokens that clients have to connect with; nil: they need
+	// none.
+	Tokens Verifier
+	// PrivatePrefix is what the names of the channels begin with that a
+	// subscription needs a token of its own for; empty: there are none.
+	PrivatePrefix string
+	// TokenGrace is how long what a token is for goes on after the token has run
+	// out, for the client to refresh it.
+	TokenGrace time.Duration
 }
 
 // Peer is the connection, as its session sees it; an engine implements it. It
@@ -56,6 +68,17 @@ type Peer interface {
 	// Publish sends data to channel and calls accepted when Redis has it. It
 	// owns data and clones channel.
 	Publish(channel string, data []byte, accepted func(error))
+	// Work runs work where it may take its time, and then calls done. An error
+	// says that work was not run, for there is too much of it.
+	Work(work func(), done func(error))
+	// Account returns what the session keeps for this connection beside itself;
+	// nil: nothing. open makes one where there is none.
+	Account(open bool) *Account
+	// ExpireAt has Session.Expire called at that time, and not at one that was
+	// given before; the zero time: never.
+	ExpireAt(time.Time)
+	// Now is the time, or that of the turn that the connection is served in.
+	Now() time.Time
 }
 
 type phase uint8
@@ -71,8 +94,10 @@ const (
 // holds no pointers, so that an engine can keep it inside its own record. Its
 // methods must not be called concurrently.
 type Session struct {
+	pace
 	phase        phase
 	awaitingPong bool
+	verifying    bool // a token; what is sent meanwhile is held in the Account
 }
 
 // Connected tells whether the client has sent its connect command, answered or
@@ -96,24 +121,66 @@ func (s *Session) AwaitingPong() bool { return s.awaitingPong }
 // Handle acts on one complete message of the client. message stays the
 // caller's.
 func (s *Session) Handle(r *Rules, p wire.Protocol, peer Peer, message []byte) {
-	ended := false
-	err := wire.Commands(p, message, func(c *protocol.Command) bool {
-		d, ok := s.command(r, peer, c)
-		if !ok {
-			ended = true
-			peer.Disconnect(d)
-		}
-		return ok
-	})
-	if err != nil && !ended {
-		peer.Disconnect(wire.DisconnectBadRequest)
+	handled, on := 0, true
+	if !s.verifying {
+		handled, on = s.handle(r, p, peer, message, 0)
+	}
+	if on && s.verifying && handled >= 0 && !s.hold(peer, message, handled) {
+		peer.Disconnect(wire.DisconnectTooManyRequests)
 	}
 }
 
-// command handles one command; false: the connection ends with the disconnect.
-func (s *Session) command(r *Rules, peer Peer, c *protocol.Command) (wire.Disconnect, bool) {
+// handle acts on the commands of a message but for the first few. handled is how
+// many have been handled where one of them has to wait for its token and others
+// follow it, else -1; on is false where the connection ends.
+func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, skip int) (handled int, on bool) {
+	n, waits := 0, false
+	on = true
+	err := wire.Commands(p, message, func(c *protocol.Command) bool {
+		if n < skip {
+			n++
+			return true
+		}
+		if s.verifying {
+			waits = true
+			return false
+		}
+		n++
+		d, ok := s.command(r, p, peer, c)
+		if !ok {
+			on = false
+			if d.Code != 0 {
+				peer.Disconnect(d)
+			}
+		}
+		return ok
+	})
+	switch {
+	case waits, err != nil && on && s.verifying:
+		// A command that cannot be read has its turn, too.
+		return n, on
+	case err != nil && on:
+		peer.Disconnect(wire.DisconnectBadRequest)
+		return -1, false
+	}
+	return -1, on
+}
+
+// command handles one command; false: the connection ends with the disconnect, or
+// has been told so where that has no code.
+func (s *Session) command(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) (wire.Disconnect, bool) {
 	if s.phase == opened && c.Connect == nil {
 		return wire.DisconnectStale, false
+	}
+	if r.CommandRate > 0 && (c.Id != 0 || c.Send != nil) {
+		if over, far := s.spend(r, peer.Now().Unix()); far {
+			return wire.DisconnectTooManyRequests, false
+		} else if over {
+			if c.Id != 0 {
+				refuse(peer, c, wire.ErrorTooManyRequests)
+			}
+			return wire.Disconnect{}, true
+		}
 	}
 	if c.Id == 0 {
 		switch {
@@ -128,17 +195,20 @@ func (s *Session) command(r *Rules, peer Peer, c *protocol.Command) (wire.Discon
 	}
 	switch {
 	case c.Connect != nil:
-		return s.connect(r, peer, c)
+		return s.connect(r, p, peer, c)
 	case c.Subscribe != nil:
-		s.subscribe(r, peer, c)
+		return wire.Disconnect{}, s.subscribe(r, p, peer, c)
 	case c.Unsubscribe != nil:
 		s.unsubscribe(r, peer, c)
 	case c.Publish != nil:
 		s.publish(r, peer, c)
 	case c.Ping != nil:
 		peer.Send(&protocol.Reply{Id: c.Id, Ping: &protocol.PingResult{}})
-	case c.Presence != nil, c.PresenceStats != nil, c.History != nil, c.Rpc != nil,
-		c.Refresh != nil, c.SubRefresh != nil:
+	case c.Refresh != nil:
+		return wire.Disconnect{}, s.refresh(r, p, peer, c)
+	case c.SubRefresh != nil:
+		return wire.Disconnect{}, s.subRefresh(r, p, peer, c)
+	case c.Presence != nil, c.PresenceStats != nil, c.History != nil, c.Rpc != nil:
 		refuse(peer, c, wire.ErrorNotAvailable)
 	default:
 		refuse(peer, c, wire.ErrorMethodNotFound)

@@ -35,6 +35,7 @@ var (
 	DisconnectShutdown         = Disconnect{3001, "shutdown"}
 	DisconnectInternal         = Disconnect{3004, "internal server error"}
 	DisconnectExpired          = Disconnect{3005, "connection expired"}
+	DisconnectSubExpired       = Disconnect{3006, "subscription expired"}
 	DisconnectSlow             = Disconnect{3008, "slow"}
 	DisconnectWriteError       = Disconnect{3009, "write error"}
 	DisconnectInsufficient     = Disconnect{3010, "insufficient state"}
@@ -57,5 +58,9 @@ type Unsubscribe struct {
 	Reason string
 }
 
-// UnsubscribeInsufficient tells a client that messages may have been missed.
-var UnsubscribeInsufficient = Unsubscribe{2500, "insufficient state"}
+var (
+	// UnsubscribeInsufficient tells a client that messages may have been missed.
+	UnsubscribeInsufficient = Unsubscribe{2500, "insufficient state"}
+	// UnsubscribeExpired tells it that its token for the channel has run out.
+	UnsubscribeExpired = Unsubscribe{2501, "subscription expired"}
+)

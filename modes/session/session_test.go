@@ -1,0 +1,402 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes/wire"
+)
+
+// fakePeer is a connection without a socket. What it sends and does is written
+// down, a line each.
+type fakePeer struct {
+	log      []string
+	subs     map[string]bool // by name; true: of the server's making
+	account  *Account
+	expireAt time.Time
+	now      time.Time
+	work     []func() // what waits to be worked on
+	fail     error    // of Subscribe and Work
+}
+
+func (p *fakePeer) note(format string, args ...any) {
+	p.log = append(p.log, fmt.Sprintf(format, args...))
+}
+
+func (p *fakePeer) ClientID() string { return "me" }
+
+func (p *fakePeer) Send(reply *protocol.Reply) {
+	p.note("%s", reply.AppendJSON(nil))
+}
+
+func (p *fakePeer) Disconnect(d wire.Disconnect) { p.note("close %d", d.Code) }
+
+func (p *fakePeer) Subscriptions(channel string) (int, bool) {
+	_, has := p.subs[channel]
+	return len(p.subs), has
+}
+
+func (p *fakePeer) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
+	if p.fail == nil {
+		for _, channel := range channels {
+			p.subs[strings.Clone(channel)] = serverSide
+		}
+	}
+	confirmed(p.fail)
+}
+
+func (p *fakePeer) Unsubscribe(channel string, left func()) {
+	delete(p.subs, channel)
+	left()
+}
+
+func (p *fakePeer) Publish(channel string, data []byte, accepted func(error)) {
+	p.note("publish %s %s", channel, data)
+	accepted(nil)
+}
+
+func (p *fakePeer) Work(work func(), done func(error)) {
+	p.work = append(p.work, func() {
+		if p.fail == nil {
+			work()
+		}
+		done(p.fail)
+	})
+}
+
+func (p *fakePeer) Account(open bool) *Account {
+	if p.account == nil && open {
+		p.account = new(Account)
+	}
+	return p.account
+}
+
+func (p *fakePeer) ExpireAt(at time.Time) { p.expireAt = at }
+func (p *fakePeer) Now() time.Time        { return p.now }
+
+// runWork does what waits.
+func (p *fakePeer) runWork() {
+	for len(p.work) > 0 {
+		work := p.work[0]
+		p.work = p.work[1:]
+		work()
+	}
+}
+
+// fakeVerifier takes tokens that say in words what they are: "user=u channel=c
+// client=c channels=a,b exp=s", or "expired".
+type fakeVerifier struct{ costly bool }
+
+func (v fakeVerifier) Costly() bool { return v.costly }
+
+func (v fakeVerifier) Verify(token string) (c Claims, err error) {
+	if token == "expired" {
+		return c, ErrTokenExpired
+	}
+	for _, word := range strings.Fields(token) {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "user":
+			c.User = value
+		case "channel":
+			c.Channel = value
+		case "client":
+			c.Client = value
+		case "channels":
+			c.Channels = strings.Split(value, ",")
+		case "exp":
+			if _, err := fmt.Sscan(value, &c.Expires); err != nil {
+				return c, err
+			}
+		default:
+			return Claims{}, fmt.Errorf("%w: %s", ErrTokenInvalid, word)
+		}
+	}
+	return c, nil
+}
+
+// stage is a session with its peer.
+type stage struct {
+	*fakePeer
+	t       *testing.T
+	rules   Rules
+	session Session
+}
+
+func newStage(t *testing.T, change func(*Rules)) *stage {
+	s := &stage{t: t, rules: Rules{Version: "v", MaxChannels: 3, MaxChannelLength: 20, PrivatePrefix: "$", ClientPublish: true,
+		TokenGrace: 5 * time.Second}, fakePeer: &fakePeer{subs: map[string]bool{}, now: time.Unix(1000, 0)}}
+	if change != nil {
+		change(&s.rules)
+	}
+	return s
+}
+
+func withTokens(r *Rules) { r.Tokens = fakeVerifier{} }
+
+// says sends messages and expects that this is sent and done.
+func (s *stage) says(message string, want ...string) {
+	s.t.Helper()
+	s.session.Handle(&s.rules, wire.JSON, s, []byte(message))
+	s.expect(message, want...)
+}
+
+func (s *stage) expect(after string, want ...string) {
+	s.t.Helper()
+	if !slices.Equal(s.log, want) {
+		s.t.Fatalf("after %s\ngot  %s\nwant %s", after, strings.Join(s.log, "\n     "), strings.Join(want, "\n     "))
+	}
+	s.log = nil
+}
+
+func TestWithoutTokens(t *testing.T) {
+	s := newStage(t, nil)
+	s.says(`{"id":1,"connect":{"token":"whatever"}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	// The prefix means something only where there are tokens.
+	s.says(`{"id":2,"subscribe":{"channel":"$a"}}`, `{"id":2,"subscribe":{}}`)
+	s.says(`{"id":3,"refresh":{"token":"x"}}`, `{"id":3,"error":{"code":108,"message":"not available"}}`)
+	s.says(`{"id":4,"sub_refresh":{"channel":"$a","token":"x"}}`, `{"id":4,"error":{"code":108,"message":"not available"}}`)
+	if s.account != nil {
+		t.Error("a connection without a token has an account")
+	}
+}
+
+func TestOrder(t *testing.T) {
+	newStage(t, nil).says(`{"id":1,"subscribe":{"channel":"a"}}`, "close 3502")
+	s := newStage(t, nil)
+	s.says(`{"id":1,"connect":{}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	s.says(`{"id":2,"connect":{}}`, "close 3501")
+	s = newStage(t, nil)
+	s.says("{\"id\":1,\"connect\":{}}\n{}", `{"id":1,"connect":{"client":"me","version":"v"}}`, "close 3501")
+}
+
+func TestConnectTokens(t *testing.T) {
+	for token, want := range map[string]string{
+		"":                        "close 3500",
+		"nonsense":                "close 3500",
+		"user=u channel=$a":       "close 3500",
+		"user=u client=other":     "close 3500",
+		"expired":                 `{"id":1,"error":{"code":109,"message":"token expired"}}`,
+		"user=u":                  `{"id":1,"connect":{"client":"me","version":"v"}}`,
+		"user=u client=me":        `{"id":1,"connect":{"client":"me","version":"v"}}`,
+		"user=u exp=1060":         `{"id":1,"connect":{"client":"me","version":"v","expires":true,"ttl":60}}`,
+		"user=u channels=$a":      `{"id":1,"connect":{"client":"me","version":"v","subs":{"$a":{"recoverable":true}}}}`,
+		"user=u channels=":        `{"id":1,"error":{"code":107,"message":"bad request"}}`,
+		"user=u channels=1,2,3,4": `{"id":1,"error":{"code":106,"message":"limit exceeded"}}`,
+	} {
+		newStage(t, withTokens).says(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token), want)
+	}
+	s := newStage(t, withTokens)
+	s.says(`{"id":1,"connect":{"token":"expired"}}`, `{"id":1,"error":{"code":109,"message":"token expired"}}`)
+	s.says(`{"id":2,"connect":{"token":"user=u"}}`, `{"id":2,"connect":{"client":"me","version":"v"}}`)
+}
+
+func TestConnectSubsOfPrivateChannels(t *testing.T) {
+	newStage(t, withTokens).says(`{"id":1,"connect":{"token":"user=u","subs":{"$a":{}}}}`,
+		`{"id":1,"error":{"code":103,"message":"permission denied"}}`)
+	newStage(t, withTokens).says(`{"id":1,"connect":{"token":"user=u","subs":{"$a":{"token":"user=u channel=$a"}}}}`,
+		`{"id":1,"error":{"code":103,"message":"permission denied"}}`)
+	s := newStage(t, withTokens)
+	s.session.Handle(&s.rules, wire.JSON, s, []byte(`{"id":1,"connect":{"token":"user=u channels=$a","subs":{"$a":{},"b":{}}}}`))
+	if got := slices.Sorted(maps.Keys(s.subs)); !slices.Equal(got, []string{"$a", "b"}) || !s.subs["$a"] || !s.subs["b"] {
+		t.Errorf("subscribed to %v", s.subs)
+	}
+}
+
+func TestPrivateChannels(t *testing.T) {
+	const denied = `{"id":2,"error":{"code":103,"message":"permission denied"}}`
+	for token, want := range map[string]string{
+		"":                            denied,
+		"nonsense":                    denied,
+		"user=u":                      denied,
+		"user=u channel=$b":           denied,
+		"user=x channel=$a":           denied,
+		"channel=$a":                  denied,
+		"user=u channel=$a client=he": denied,
+		"expired":                     `{"id":2,"error":{"code":109,"message":"token expired"}}`,
+		"user=u channel=$a":           `{"id":2,"subscribe":{}}`,
+		"user=u channel=$a client=me": `{"id":2,"subscribe":{}}`,
+		"user=u channel=$a exp=1030":  `{"id":2,"subscribe":{"expires":true,"ttl":30}}`,
+	} {
+		s := newStage(t, withTokens)
+		s.says(`{"id":1,"connect":{"token":"user=u"}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+		s.says(fmt.Sprintf(`{"id":2,"subscribe":{"channel":"$a","token":%q}}`, token), want)
+		_, has := s.subs["$a"]
+		if in := strings.Contains(want, "subscribe"); has != in {
+			t.Errorf("%s: subscribed %v", token, has)
+		}
+		// Whoever may not listen may not speak.
+		if has {
+			s.says(`{"id":3,"publish":{"channel":"$a","data":1}}`, "publish $a 1", `{"id":3,"publish":{}}`)
+		} else {
+			s.says(`{"id":3,"publish":{"channel":"$a","data":1}}`, `{"id":3,"error":{"code":103,"message":"permission denied"}}`)
+		}
+	}
+	s := newStage(t, withTokens)
+	s.says(`{"id":1,"connect":{"token":"user=u"}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	s.fail = errors.New("Redis is away")
+	s.says(`{"id":2,"subscribe":{"channel":"$a","token":"user=u channel=$a exp=1030"}}`,
+		`{"id":2,"error":{"code":100,"message":"internal server error","temporary":true}}`)
+	if !s.expireAt.IsZero() {
+		t.Error("a subscription that is not there is to expire")
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	for token, want := range map[string]string{
+		"":                           "{\"id\":2,\"error\":{\"code\":107,\"message\":\"bad request\"}}",
+		"expired":                    "close 3005",
+		"nonsense":                   "close 3500",
+		"user=x exp=2000":            "close 3500",
+		"user=u channel=$a exp=2000": "close 3500",
+		"user=u exp=1900":            `{"id":2,"refresh":{"client":"me","version":"v","expires":true,"ttl":900}}`,
+		"user=u":                     `{"id":2,"refresh":{"client":"me","version":"v"}}`,
+	} {
+		s := newStage(t, withTokens)
+		s.says(`{"id":1,"connect":{"token":"user=u exp=1060"}}`, `{"id":1,"connect":{"client":"me","version":"v","expires":true,"ttl":60}}`)
+		if want := time.Unix(1065, 0); !s.expireAt.Equal(want) {
+			t.Errorf("to expire at %v, want %v", s.expireAt, want)
+		}
+		s.says(fmt.Sprintf(`{"id":2,"refresh":{"token":%q}}`, token), want)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	s := newStage(t, withTokens)
+	expire := func(at int64) {
+		s.now = time.Unix(at, 0)
+		s.session.Expire(&s.rules, s)
+	}
+	s.says(`{"id":1,"connect":{"token":"user=u exp=1060"}}`, `{"id":1,"connect":{"client":"me","version":"v","expires":true,"ttl":60}}`)
+	s.says(`{"id":2,"subscribe":{"channel":"$a","token":"user=u channel=$a exp=1030"}}`, `{"id":2,"subscribe":{"expires":true,"ttl":30}}`)
+	s.says(`{"id":3,"subscribe":{"channel":"$b","token":"user=u channel=$b exp=1020"}}`, `{"id":3,"subscribe":{"expires":true,"ttl":20}}`)
+	s.says(`{"id":4,"sub_refresh":{"channel":"$a","token":"user=u channel=$a exp=1040"}}`, `{"id":4,"sub_refresh":{"expires":true,"ttl":40}}`)
+	expire(1024)
+	s.expect("1024")
+	if !s.expireAt.Equal(time.Unix(1025, 0)) {
+		t.Errorf("to expire at %v", s.expireAt)
+	}
+	expire(1025)
+	s.expect("1025", `{"push":{"channel":"$b","unsubscribe":{"code":2501,"reason":"subscription expired"}}}`)
+	s.says(`{"id":5,"unsubscribe":{"channel":"$a"}}`, `{"id":5,"unsubscribe":{}}`)
+	expire(1050)
+	s.expect("1050")
+	s.says(`{"id":6,"refresh":{"token":"user=u exp=1100"}}`, `{"id":6,"refresh":{"client":"me","version":"v","expires":true,"ttl":50}}`)
+	expire(1104)
+	s.expect("1104")
+	expire(1105)
+	s.expect("1105", "close 3005")
+}
+
+func TestSubRefresh(t *testing.T) {
+	for token, want := range map[string]string{
+		"":                           `{"id":3,"error":{"code":107,"message":"bad request"}}`,
+		"expired":                    "close 3006",
+		"nonsense":                   "close 3500",
+		"user=u channel=$b":          "close 3500",
+		"user=u channel=$a":          `{"id":3,"sub_refresh":{}}`,
+		"user=u channel=$a exp=1500": `{"id":3,"sub_refresh":{"expires":true,"ttl":500}}`,
+	} {
+		s := newStage(t, withTokens)
+		s.says(`{"id":1,"connect":{"token":"user=u"}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+		s.says(`{"id":2,"subscribe":{"channel":"$a","token":"user=u channel=$a"}}`, `{"id":2,"subscribe":{}}`)
+		s.says(fmt.Sprintf(`{"id":3,"sub_refresh":{"channel":"$a","token":%q}}`, token), want)
+	}
+	s := newStage(t, withTokens)
+	s.says(`{"id":1,"connect":{"token":"user=u"}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	s.says(`{"id":2,"sub_refresh":{"channel":"$a","token":"user=u channel=$a"}}`, `{"id":2,"error":{"code":103,"message":"permission denied"}}`)
+}
+
+// While a token is being looked at nothing else is done, and then everything, in
+// order.
+func TestCostlyTokens(t *testing.T) {
+	costly := func(r *Rules) { r.Tokens = fakeVerifier{costly: true} }
+	s := newStage(t, costly)
+	s.says("{\"id\":1,\"connect\":{\"token\":\"user=u\"}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}\n" +
+		`{"id":3,"subscribe":{"channel":"$b","token":"user=u channel=$b"}}` + "\n" + `{"id":4,"ping":{}}`)
+	s.says(`{"id":5,"subscribe":{"channel":"c"}}`)
+	s.runWork()
+	s.expect("work", `{"id":1,"connect":{"client":"me","version":"v"}}`, `{"id":2,"subscribe":{}}`, `{"id":3,"subscribe":{}}`,
+		`{"id":4,"ping":{}}`, `{"id":5,"subscribe":{}}`)
+	if a := s.account; len(a.held) != 0 || a.size != 0 || s.session.verifying {
+		t.Errorf("%d messages of %d bytes are held", len(a.held), a.size)
+	}
+	s.says(`{"id":6,"ping":{}}`, `{"id":6,"ping":{}}`)
+
+	s = newStage(t, costly)
+	s.says(`{"id":1,"connect":{"token":"nonsense"}}`)
+	s.says(`{"id":2,"subscribe":{"channel":"a"}}`)
+	s.runWork()
+	s.expect("a bad token", "close 3500")
+
+	s = newStage(t, costly)
+	s.fail = errors.New("busy")
+	s.says(`{"id":1,"connect":{"token":"user=u"}}`)
+	s.runWork()
+	s.expect("no worker", `{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}`)
+	s.fail = nil
+	s.says(`{"id":2,"connect":{"token":"user=u"}}` + "\nnonsense")
+	s.runWork()
+	s.expect("nonsense behind", `{"id":2,"connect":{"client":"me","version":"v"}}`, "close 3501")
+
+	s = newStage(t, costly)
+	s.says(`{"id":1,"connect":{"token":"user=u"}}`)
+	message := []byte(`{"id":2,"rpc":{"method":"` + strings.Repeat("x", maxHeld/4) + `"}}`)
+	for range 4 {
+		s.session.Handle(&s.rules, wire.JSON, s, message)
+	}
+	s.expect("what is held is bounded")
+	s.session.Handle(&s.rules, wire.JSON, s, message)
+	s.expect("too much", "close 3013")
+}
+
+func TestCommandRate(t *testing.T) {
+	s := newStage(t, func(r *Rules) { r.CommandRate = 2 })
+	s.says(`{"id":1,"connect":{}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	answers := func(n int) (answered, refused, closed int) {
+		for range n {
+			s.session.Handle(&s.rules, wire.JSON, s, []byte(`{"id":2,"ping":{}}`))
+		}
+		for _, line := range s.log {
+			switch {
+			case strings.Contains(line, `"ping"`):
+				answered++
+			case line == `{"id":2,"error":{"code":111,"message":"too many requests","temporary":true}}`:
+				refused++
+			case line == "close 3013":
+				closed++
+			}
+		}
+		s.log = nil
+		return answered, refused, closed
+	}
+	// A second's worth, and one for each channel; connect is one of them.
+	if a, r, c := answers(6); a != 4 || r != 2 || c != 0 {
+		t.Errorf("%d answered, %d refused, %d closed; want 4, 2, 0", a, r, c)
+	}
+	s.now = s.now.Add(2 * time.Second)
+	if a, r, c := answers(3); a != 2 || r != 1 || c != 0 {
+		t.Errorf("two seconds later: %d answered, %d refused, %d closed; want 2, 1, 0", a, r, c)
+	}
+	s.now = s.now.Add(time.Minute)
+	if a, _, _ := answers(5); a != 5 {
+		t.Errorf("a minute later: %d answered, want 5", a)
+	}
+	if _, r, c := answers(5); r != 4 || c != 1 {
+		t.Errorf("who goes on: %d refused, %d closed; want 4, 1", r, c)
+	}
+	// Answers to pings are no commands.
+	s = newStage(t, func(r *Rules) { r.CommandRate = 1 })
+	s.says(`{"id":1,"connect":{}}`, `{"id":1,"connect":{"client":"me","version":"v"}}`)
+	for range 100 {
+		s.session.Pinged()
+		s.says("{}")
+	}
+}

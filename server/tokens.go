@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/token"
+)
+
+// minSecret is the length of TOKEN_SECRET below which it is said to be short: what
+// RFC 7518 section 3.2 asks of HS256.
+const minSecret = 32
+
+// tokenVerifier returns what checks the tokens of clients; nil: they need none. The
+// error wraps errConfig.
+func (c *config) tokenVerifier() (session.Verifier, error) {
+	o := token.Options{Secret: c.TokenSecret}
+	// Where variables have one line, its ends are written out.
+	o.PublicKeys = []byte(strings.ReplaceAll(c.TokenPublicKey, `\n`, "\n"))
+	for _, file := range []struct {
+		name, path string
+		into       *[]byte
+	}{
+		{"TOKEN_PUBLIC_KEY_FILE", c.TokenPublicKeyFile, &o.PublicKeys},
+		{"TOKEN_JWKS_FILE", c.TokenJWKSFile, &o.KeySet},
+	} {
+		if file.path == "" {
+			continue
+		}
+		content, err := os.ReadFile(file.path)
+		if err == nil && len(content) == 0 {
+			err = errors.New("the file is empty")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s=%q: %w", errConfig, file.name, file.path, err)
+		}
+		*file.into = append(append(*file.into, '\n'), content...)
+	}
+	if strings.TrimSpace(string(o.PublicKeys)) == "" {
+		o.PublicKeys = nil
+	}
+	v, err := token.New(o)
+	switch {
+	case errors.Is(err, token.ErrKeySet):
+		return nil, fmt.Errorf("%w: TOKEN_JWKS_FILE=%q: %w: write a JSON Web Key Set of public keys", errConfig, c.TokenJWKSFile, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: TOKEN_PUBLIC_KEY or TOKEN_PUBLIC_KEY_FILE: %w: write public keys in PEM", errConfig, err)
+	case v == nil:
+		return nil, nil
+	}
+	return v, nil
+}
