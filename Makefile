@@ -1,6 +1,7 @@
 # Every target with two hashes behind it is listed by `make help`.
 
 GO      ?= go
+GOVULNCHECK = v1.9.0
 GOLANGCI = v2.15.0
 FUZZTIME ?= 30s
 FOR     ?= 1h
@@ -82,6 +83,11 @@ lint: bin/golangci-lint-$(GOLANGCI) ## check formatting, vet for Linux and macOS
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
 	$< run ./...
+
+.PHONY: vulncheck
+vulncheck: ## ask the Go vulnerability database about the dependencies; GOVULNDB: a mirror of it
+	@$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./... || { status=$$?; \
+		echo "vulncheck: vulnerabilities were found, or the database could not be reached: see above; GOVULNDB=https://… names a mirror" >&2; exit $$status; }
 
 .PHONY: fmt
 fmt: ## format the code

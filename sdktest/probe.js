@@ -9,7 +9,9 @@ globalThis.Probe = class Probe {
    * @param sdk the Centrifuge class of the encoding wanted
    * @param socket the WebSocket class of the runtime
    * @param setup {url, protobuf, options: for the SDK, mute: drop pongs,
-   *   hush: drop everything, subs: channels for the connect command}
+   *   hush: drop everything, subs: channels for the connect command,
+   *   tokens: what getToken answers one after the other, the last one again,
+   *   subTokens: the same for each channel}
    */
   constructor(sdk, socket, setup) {
     this.setup = setup;
@@ -20,7 +22,7 @@ globalThis.Probe = class Probe {
     this.client = new sdk(setup.url, {
       websocket: this.traced(socket), minReconnectDelay: 50, maxReconnectDelay: 300,
       // A ping that is this late counts as a lost connection.
-      maxServerPingDelay: 8000, ...setup.options,
+      maxServerPingDelay: 8000, ...this.getToken("client", setup.tokens), ...setup.options,
     });
     for (const event of ["connecting", "connected", "disconnected", "error",
       "subscribing", "subscribed", "unsubscribed", "publication", "message"]) {
@@ -32,6 +34,16 @@ globalThis.Probe = class Probe {
       this.client._serverSubs = Object.fromEntries(
         setup.subs.map(channel => [channel, {recoverable: true, offset: 0, epoch: "", subscribed: false}]));
     }
+  }
+
+  // getToken is the option by which the SDK asks for tokens.
+  getToken(of, tokens) {
+    if (!tokens) return {};
+    let asked = 0;
+    return {getToken: async () => {
+      this.record("getToken", {reason: of, n: asked + 1});
+      return tokens[Math.min(asked++, tokens.length - 1)];
+    }};
   }
 
   // traced returns the runtime's WebSocket class with the frames of the protocol's
@@ -117,7 +129,8 @@ globalThis.Probe = class Probe {
     for (const channel of channels) {
       let sub = this.subscriptions.get(channel);
       if (!sub) {
-        sub = this.client.newSubscription(channel, {minResubscribeDelay: 50, maxResubscribeDelay: 300});
+        sub = this.client.newSubscription(channel, {
+          minResubscribeDelay: 50, maxResubscribeDelay: 300, ...this.getToken(channel, this.setup.subTokens?.[channel])});
         this.subscriptions.set(channel, sub);
         for (const event of ["subscribing", "subscribed", "unsubscribed", "publication", "error"]) {
           sub.on(event, context => this.record(event, {...context, channel}));

@@ -9,6 +9,7 @@ import {outages} from "./tests/outages.js";
 import {compression} from "./tests/compression.js";
 import {demo} from "./tests/demo.js";
 import {streams} from "./tests/streams.js";
+import {tokens} from "./tests/tokens.js";
 
 const mode = process.env.MODE;
 if (!mode || !process.env.TANDEM_SERVER) {
@@ -31,6 +32,7 @@ describe("MODE=" + mode, () => {
   codes(world);
   compression(world);
   outages(world);
+  tokens(world);
   demo(world);
   streams(world);
 });
