@@ -139,10 +139,13 @@ func awaitReceived(t *testing.T, crew *witness.Crew, n int64) {
 	await(t, fmt.Sprintf("%d messages", n), func() bool { return crew.Tally().Received >= n })
 }
 
-func await(t *testing.T, what string, done func() bool) {
+func await(t *testing.T, what string, done func() bool, crews ...*witness.Crew) {
 	t.Helper()
 	for began := time.Now(); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(began) > patience {
+			for _, crew := range crews {
+				t.Logf("of %d witnesses %d are subscribed: %+v", crew.Size(), crew.Joined(), crew.Tally())
+			}
 			t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
@@ -214,6 +217,14 @@ func TestLinkBreaks(t *testing.T) {
 				began := time.Now()
 				must(t, s.server.AwaitReady(within(t), false))
 				t.Logf("not ready after %v", time.Since(began).Round(time.Millisecond))
+				// One connection is enough for that. If it was healed now, the others would
+				// have noticed nothing.
+				await(t, "every connection to Redis to be given up", func() bool {
+					m, err := s.server.Metrics(within(t))
+					must(t, err)
+					return m["tandem_redis_link_up"] == 0
+				})
+				t.Logf("every connection to Redis was given up after %v", time.Since(began).Round(time.Millisecond))
 				if status, _, err := s.server.Ask(within(t), "/healthz"); err != nil || status != 200 {
 					t.Errorf("/healthz: %d, %v, want 200: it lives", status, err)
 				}
@@ -221,7 +232,7 @@ func TestLinkBreaks(t *testing.T) {
 				began = time.Now()
 				must(t, s.server.AwaitReady(within(t), true))
 				t.Logf("ready again after %v", time.Since(began).Round(time.Millisecond))
-				await(t, "every subscription to be ended", func() bool { return s.crew.Tally().Gaps >= witnesses })
+				await(t, "every subscription to be ended", func() bool { return s.crew.Tally().Gaps >= witnesses }, s.crew)
 				must(t, s.crew.AwaitJoined(within(t)))
 				t.Logf("everybody subscribed again after %v", time.Since(began).Round(time.Millisecond))
 				awaitReceived(t, s.crew, 500)
