@@ -115,8 +115,10 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	for i := range o.N {
 		for j, k := range chosen {
 			running.Go(func() {
-				// not all in the same millisecond
-				sleep(ctx, rand.N(time.Second))
+				// one of each kind now, the others not all in the same millisecond
+				if i > 0 {
+					sleep(ctx, rand.N(time.Second))
+				}
 				for ctx.Err() == nil {
 					c := &client{options: &o, account: &a, number: i*len(chosen) + j}
 					c.run(ctx, k)

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/process"
 )
+
+// started is what a process writes when it begins: from then on it ends in order.
+const started = "started\n"
 
 // Serve runs what a process started by Start is to do: options is JSON. It writes
 // the report when ctx ends.
@@ -18,6 +22,9 @@ func Serve(ctx context.Context, options string, out io.Writer) error {
 	var o Options
 	if err := json.Unmarshal([]byte(options), &o); err != nil {
 		return fmt.Errorf("hostile: options: %w", err)
+	}
+	if _, err := io.WriteString(out, started); err != nil {
+		return fmt.Errorf("hostile: write: %w", err)
 	}
 	report, err := Run(ctx, o)
 	if err != nil {
@@ -35,9 +42,10 @@ type Process struct {
 // stopLimit is how long thousands of connections may take to be closed.
 const stopLimit = 30 * time.Second
 
-// Start starts this program itself with the arguments "hostile -options JSON", at
-// the lowest priority: what it takes of a CPU is what nobody else wants.
-func Start(o Options, stderr io.Writer) (*Process, error) {
+// Start starts this program itself with the arguments "hostile -options JSON", and
+// returns when it attacks. niceness is how much it leaves to others: with 19, what it
+// takes of a CPU is what nobody else wants.
+func Start(o Options, niceness int, stderr io.Writer) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("hostile: find own program: %w", err)
@@ -46,14 +54,18 @@ func Start(o Options, stderr io.Writer) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hostile: options: %w", err)
 	}
-	started, err := process.Start(process.Spec{
-		Name: "hostile clients", Path: "nice", Args: []string{"-n", "19", self, "hostile", "-options", string(options)},
+	running, err := process.Start(process.Spec{
+		Name: "hostile clients", Path: "nice", Args: []string{"-n", strconv.Itoa(niceness), self, "hostile", "-options", string(options)},
 		Pipes: true, Stderr: stderr,
 	})
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Process: started, said: make(chan []byte, 1)}
+	p := &Process{Process: running, said: make(chan []byte, 1)}
+	// it comes, or the end of the process does
+	if _, err := io.ReadFull(p.Stdout, make([]byte, len(started))); err != nil {
+		return nil, errors.Join(fmt.Errorf("hostile: start: %w", err), p.Wait())
+	}
 	go func() {
 		said, _ := io.ReadAll(p.Stdout) // it ends with the process
 		p.said <- said

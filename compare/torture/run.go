@@ -154,7 +154,7 @@ func (r *run) phase(ctx context.Context, kinds []string) (err error) {
 		attackers, err = hostile.Start(hostile.Options{
 			Target: r.node.Options.Public, Kinds: kinds, N: r.attackers(kinds), Busy: fmt.Sprintf(busy, 0),
 			From: "127.0.3.1", Sources: 8,
-		}, r.Stderr)
+		}, r.niceness(), r.Stderr)
 		if err != nil {
 			return err
 		}
@@ -192,6 +192,15 @@ func (r *run) phase(ctx context.Context, kinds []string) (err error) {
 	}
 	r.phases = append(r.phases, p)
 	return nil
+}
+
+// niceness is that of the hostile. Where times are judged, their own work must not
+// take part.
+func (r *run) niceness() int {
+	if r.Bounds == nil {
+		return 0
+	}
+	return 19
 }
 
 // attackers is how many hostile clients there are of each of these kinds. Of those
