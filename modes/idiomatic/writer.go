@@ -134,8 +134,15 @@ func (c *connection) writeMessage(m *message) error {
 	return c.ws.WriteMessage(m.kind, m.payload)
 }
 
-// ping asks whether the client is there, if it is time to ask.
+// ping asks whether the client is there, if it is time to ask. What is queued was
+// due before: the reply to connect, above all, which no ping may precede.
 func (c *connection) ping() (asked bool, err error) {
+	if len(c.queue.ready) > 0 {
+		// Nobody else takes from the queue, so this does not wait.
+		if err := c.writeQueued(<-c.queue.ready); err != nil || c.ending.Load() != nil {
+			return false, err
+		}
+	}
 	if c.stream != nil {
 		return false, c.keepAlive()
 	}
