@@ -46,6 +46,13 @@ type Stats struct {
 	Dropped *prometheus.CounterVec
 	// Overloads counts the times that accept had to cool down.
 	Overloads prometheus.Counter
+	// WriteLatency observes, in seconds, how long publications take from the
+	// bus to the last write: not each of them, but each batch that an engine
+	// writes together.
+	WriteLatency prometheus.Histogram
+	// HandshakeTime observes, in seconds, the time from a complete request to
+	// its 101, or to the head of its stream over HTTP.
+	HandshakeTime prometheus.Histogram
 }
 
 // Reasons of disconnects that no close frame of ours goes with.
@@ -75,6 +82,10 @@ func NewStats() *Stats {
 		Dropped:      vec("tandem_dropped_frames_total", "Frames that were due to a connection and never sent, by reason.", "reason"),
 		Overloads: prometheus.NewCounter(prometheus.CounterOpts{Name: "tandem_accept_cooldowns_total",
 			Help: "Times that accepting paused because the workers were full or descriptors ran out."}),
+		WriteLatency: prometheus.NewHistogram(LatencyHistogram("tandem_publish_to_write_seconds",
+			"Time from the bus to the last write, observed once for each batch of publications.")),
+		HandshakeTime: prometheus.NewHistogram(LatencyHistogram("tandem_handshake_seconds",
+			"Time from a complete request to its 101, or the head of its stream.")),
 	}
 }
 
@@ -132,5 +143,5 @@ func (s *Stats) Register(reg prometheus.Registerer) {
 	counter("tandem_deflated_frames_total", "Frames of publications that were compressed, each shared by its receivers.", &s.Deflated)
 	counter("tandem_deflate_in_bytes_total", "Bytes of those frames before.", &s.DeflateIn)
 	counter("tandem_deflate_out_bytes_total", "Bytes of those frames after.", &s.DeflateOut)
-	reg.MustRegister(s.Accepted, s.Refused, s.Disconnected, s.Refusals, s.Dropped, s.Overloads)
+	reg.MustRegister(s.Accepted, s.Refused, s.Disconnected, s.Refusals, s.Dropped, s.Overloads, s.WriteLatency, s.HandshakeTime)
 }

@@ -42,7 +42,7 @@ func New(opts Options) (*Bus, error) {
 	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
 	b := &Bus{opts: opts, seed: maphash.MakeSeed()}
 	for i := range opts.Connections {
-		b.links = append(b.links, newLink(&b.opts, redisOpts, opts.Log.With("link", i)))
+		b.links = append(b.links, newLink(i, &b.opts, redisOpts))
 	}
 	b.publisher = newPublisher(&b.opts, redisOpts, opts.Log)
 	return b, nil

@@ -67,6 +67,7 @@ type command struct {
 // goroutine, run, owns the connection: it makes it, is the only one to write to
 // it, and for each life of it starts a reader and waits for its end.
 type link struct {
+	number   int
 	opts     *Options
 	log      *slog.Logger
 	client   *redis.Client
@@ -89,10 +90,11 @@ type link struct {
 	downReason error
 }
 
-func newLink(opts *Options, redisOpts *redis.Options, log *slog.Logger) *link {
+func newLink(number int, opts *Options, redisOpts *redis.Options) *link {
 	l := &link{
+		number:     number,
 		opts:       opts,
-		log:        log,
+		log:        opts.Log.With("link", number),
 		channels:   newChannels(opts.Prefix, opts.Linger),
 		epoch:      time.Now(),
 		wake:       make(chan struct{}, 1),

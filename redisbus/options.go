@@ -14,6 +14,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
+// CommandLink stands for the connection that publishes, which has no number.
+const CommandLink = -1
+
 // Options configure a Bus. A zero field means its default.
 type Options struct {
 	// URL of the Redis: redis://user:password@host:port/db, rediss:// for TLS,
@@ -56,6 +59,11 @@ type Options struct {
 	// accepted and Redis has not. Defaults 16,384 and 32 MiB.
 	MaxQueuedPublishes, MaxQueuedPublishBytes int
 
+	// Heartbeat, where it is set, is called with what each heartbeat took: link
+	// is the number of the Pub/Sub connection, or CommandLink. It must not
+	// block.
+	Heartbeat func(link int, roundTrip time.Duration)
+
 	// Log takes the changes of the links' state. Default: nothing is logged.
 	Log *slog.Logger
 }
@@ -71,6 +79,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.ReconnectMax, 2*time.Second)
 	setDefault(&o.MaxQueuedPublishes, 16<<10)
 	setDefault(&o.MaxQueuedPublishBytes, 32<<20)
+	if o.Heartbeat == nil {
+		o.Heartbeat = func(int, time.Duration) {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -194,7 +194,9 @@ func (p *publisher) ping(ctx context.Context) error {
 	if err := p.client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}
-	p.roundTrip.Store(int64(time.Since(began)))
+	roundTrip := time.Since(began)
+	p.roundTrip.Store(int64(roundTrip))
+	p.opts.Heartbeat(CommandLink, roundTrip)
 	return nil
 }
 

@@ -99,7 +99,9 @@ func (l *link) pong(answer *redis.Pong) error {
 	if cmd == nil || cmd.kind != ping || cmd.payload != answer.Payload {
 		return fmt.Errorf("%w: PONG %q", errProtocol, answer.Payload)
 	}
-	l.roundTrip.Store(int64(l.now() - cmd.sent))
+	roundTrip := l.now() - cmd.sent
+	l.roundTrip.Store(int64(roundTrip))
+	l.opts.Heartbeat(l.number, roundTrip)
 	l.finish()
 	return nil
 }

@@ -5,8 +5,23 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/redisbus"
 )
+
+// newHeartbeats observes what each heartbeat to Redis took.
+func newHeartbeats() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(modes.LatencyHistogram("tandem_redis_heartbeat_seconds",
+		"Time that heartbeats to Redis took."), []string{"link"})
+}
+
+// linkName is the label of a connection to Redis.
+func linkName(link int) string {
+	if link == redisbus.CommandLink {
+		return commandLink
+	}
+	return strconv.Itoa(link)
+}
 
 // commandLink is the label of the connection that publishes; the Pub/Sub
 // connections are numbered.
@@ -60,7 +75,7 @@ func (c *busCollector) Collect(ch chan<- prometheus.Metric) {
 	stats := c.stats()
 	gauge(c.up, oneIf(c.ready() == nil))
 	for i, l := range stats.Links {
-		link := strconv.Itoa(i)
+		link := linkName(i)
 		gauge(c.linkUp, oneIf(l.State == redisbus.LinkUp), link)
 		gauge(c.roundTrip, l.RoundTrip.Seconds(), link)
 		gauge(c.channels, float64(l.Channels), link)

@@ -40,6 +40,8 @@ type node struct {
 	stats    *modes.Stats
 	rules    session.Rules
 	draining atomic.Bool
+	// collectors are metrics beside those of bus, engine and stats.
+	collectors []prometheus.Collector
 	// publishLine is a command line that publishes to the channel news.
 	publishLine string
 }
@@ -74,7 +76,12 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 	}
 	n.publishLine = client + " publish " + c.RedisPrefix + `news '{"hello":"world"}'`
 	options := c.busOptions(redisURL)
+	heartbeats := newHeartbeats()
 	options.Log = n.log
+	options.Heartbeat = func(link int, roundTrip time.Duration) {
+		heartbeats.WithLabelValues(linkName(link)).Observe(roundTrip.Seconds())
+	}
+	n.collectors = append(n.collectors, heartbeats)
 	n.bus, err = redisbus.New(options)
 	if err != nil {
 		return fmt.Errorf("%w: REDIS_URL: %w", errConfig, err)
@@ -283,6 +290,10 @@ func (n *node) metrics() *prometheus.Registry {
 		newBusCollector(n.bus),
 	)
 	n.stats.Register(registry)
+	registry.MustRegister(n.collectors...)
+	if own, ok := n.engine.(prometheus.Collector); ok {
+		registry.MustRegister(own)
+	}
 	return registry
 }
 

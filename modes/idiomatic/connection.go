@@ -112,6 +112,7 @@ func (c *connection) start(ws *websocket.Conn) {
 
 // opened counts the connection as one that has come to life.
 func (c *connection) opened() {
+	c.engine.stats.HandshakeTime.Observe(c.socket.came.Seconds())
 	c.engine.stats.Accepted.WithLabelValues(c.protocol.String()).Inc()
 	c.debug("connection opened", slog.String("remote", c.socket.RemoteAddr().String()))
 }

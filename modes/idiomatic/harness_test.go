@@ -33,7 +33,7 @@ type setup struct {
 	options Options
 }
 
-func start(t *testing.T, changes ...func(*setup)) *node {
+func start(t testing.TB, changes ...func(*setup)) *node {
 	t.Helper()
 	bus, stats := newMemoryBus(), modes.NewStats()
 	s := &setup{
@@ -77,7 +77,7 @@ func start(t *testing.T, changes ...func(*setup)) *node {
 }
 
 // expectNothingLeft checks that no connection has left anything behind.
-func (n *node) expectNothingLeft(t *testing.T) {
+func (n *node) expectNothingLeft(t testing.TB) {
 	t.Helper()
 	if left := n.bus.held(""); left != 0 {
 		t.Errorf("%d references on channels are left", left)
@@ -119,11 +119,11 @@ func (n *node) disconnected(t *testing.T, reason string) {
 
 // client is a test's end of a connection.
 type client struct {
-	t *testing.T
+	t testing.TB
 	*websocket.Conn
 }
 
-func (n *node) dial(t *testing.T, path string) *client {
+func (n *node) dial(t testing.TB, path string) *client {
 	t.Helper()
 	conn, response, err := websocket.DefaultDialer.Dial(n.url(path), nil)
 	if err != nil {

@@ -146,7 +146,9 @@ func (h *hub) deliver(channel string, data []byte) {
 		counts   [wire.Forms]int
 		repaired bool
 		crowded  bool
+		left     int // members without the publication
 	)
+	received := modes.Now()
 	s := h.shard(channel)
 	s.mu.Lock()
 	a := s.channels[channel]
@@ -178,9 +180,14 @@ func (h *hub) deliver(channel string, data []byte) {
 			messages[deflated] = messages[plain]
 		}
 	}
+	left = len(a.members)
 	for c := range a.members {
 		form := c.form()
 		m := messages[form]
+		// The last in line stands for all.
+		if left--; left == 0 {
+			m = m.timed(received, len(a.members) > 1)
+		}
 		if c.enqueue(m) {
 			counts[form]++
 			crowded = crowded || c.queue.crowded()

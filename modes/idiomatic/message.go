@@ -3,6 +3,7 @@ package idiomatic
 import (
 	"github.com/gorilla/websocket"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
@@ -23,6 +24,9 @@ type message struct {
 	// passed is closed when the writer comes by. Such a message marks a place in
 	// the queue and is not sent.
 	passed chan struct{}
+	// received is when the bus brought the publication, on the one message whose
+	// write tells how long it took; else 0.
+	received modes.Instant
 }
 
 // frames counts m and what follows it, for a counter.
@@ -65,4 +69,15 @@ func pushMessage(p wire.Protocol, frame wire.Frame, shared bool) *message {
 		return &message{kind: websocket.TextMessage, payload: frame, size: len(frame)}
 	}
 	return newMessage(frame, shared)
+}
+
+// timed returns m, or a copy where it is shared, with the time that its publication
+// came.
+func (m *message) timed(received modes.Instant, shared bool) *message {
+	if shared {
+		single := *m
+		m = &single
+	}
+	m.received = received
+	return m
 }

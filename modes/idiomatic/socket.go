@@ -25,6 +25,7 @@ type socket struct {
 	door    *modes.Door
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
 	served  atomic.Bool   // a request has come in full
+	came    modes.Instant // when the latest has; for who answers it
 	deaf    atomic.Bool   // it is the last: nothing behind it is looked at
 	// gone is why the client of a stream over HTTP cannot be read from any more.
 	gone atomic.Pointer[error]

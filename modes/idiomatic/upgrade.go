@@ -44,7 +44,9 @@ func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
 // endpoints, config.Handler's answers on all others. It returns right after the
 // handshake, so that what net/http holds for a request is freed.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	socketOf(r).served.Store(true)
+	s := socketOf(r)
+	s.served.Store(true)
+	s.came = modes.Now()
 	p, ok := e.config.Door.Endpoint(r.URL.Path)
 	if !ok {
 		e.config.Handler.ServeHTTP(w, r)

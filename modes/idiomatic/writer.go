@@ -103,6 +103,9 @@ func (c *connection) writeChain(m *message) (err error) {
 		}
 		if err == nil && m.kind != 0 {
 			err = c.writeMessage(m)
+			if err == nil && m.received != 0 {
+				c.engine.stats.WriteLatency.Observe(m.received.Seconds())
+			}
 		}
 		c.queue.done(m.size)
 	}

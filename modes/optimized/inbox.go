@@ -5,6 +5,7 @@ package optimized
 import (
 	"sync"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
@@ -25,6 +26,7 @@ type inbox struct {
 
 	mu           sync.Mutex // guards what follows
 	publications []publication
+	since        modes.Instant // when the first of them came
 	tasks        []func()
 	closed       bool
 }
@@ -34,6 +36,9 @@ func (b *inbox) publish(a *audience, f frames) {
 	b.mu.Lock()
 	first := len(b.publications) == 0 && len(b.tasks) == 0
 	if !b.closed {
+		if len(b.publications) == 0 {
+			b.since = modes.Now()
+		}
 		b.publications = append(b.publications, publication{a, f})
 	}
 	b.mu.Unlock()
@@ -66,13 +71,20 @@ func (b *inbox) ring() {
 }
 
 // take returns what is in the inbox and leaves it the given slices, emptied, to
-// fill next.
-func (b *inbox) take(publications []publication, tasks []func()) ([]publication, []func()) {
+// fill next. since is when the first of the publications came.
+func (b *inbox) take(publications []publication, tasks []func()) (_ []publication, since modes.Instant, _ []func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	takenPublications, takenTasks := b.publications, b.tasks
 	b.publications, b.tasks = publications[:0], tasks[:0]
-	return takenPublications, takenTasks
+	return takenPublications, b.since, takenTasks
+}
+
+// waiting is how many publications the loop has not taken yet.
+func (b *inbox) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.publications)
 }
 
 // close refuses what comes from now on and returns the tasks that came before.

@@ -5,6 +5,7 @@ package optimized
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,12 +31,13 @@ const (
 var listenerToken = netpoll.Token{Index: none}
 
 // loop is one event loop. Its goroutine alone touches everything but the inbox,
-// audiences' wants, and what does not change after newLoop.
+// busy, audiences' wants, and what does not change after newLoop.
 type loop struct {
 	engine  *Engine
 	number  int
 	poller  *netpoll.Poller
 	inbox   inbox
+	busy    atomic.Int64  // nanoseconds that it was not waiting, up to its last rest
 	stopped chan struct{} // closed when run has ended
 
 	now        time.Time // of this turn
@@ -127,7 +129,13 @@ func (l *loop) run(stop <-chan struct{}) error {
 	idle := time.NewTimer(0)
 	defer idle.Stop()
 	l.ready = true
+	rested := true
+	var woke time.Time
 	for {
+		l.now = time.Now()
+		if rested {
+			woke, rested = l.now, false
+		}
 		var events []netpoll.Event
 		if l.ready {
 			var err error
@@ -136,7 +144,6 @@ func (l *loop) run(stop <-chan struct{}) error {
 			}
 			l.ready = len(events) == netpoll.Batch
 		}
-		l.now = time.Now()
 		l.wheel.tell(l.now)
 		for i := range events {
 			l.handle(&events[i])
@@ -158,9 +165,12 @@ func (l *loop) run(stop <-chan struct{}) error {
 			}
 			continue
 		}
+		rest := time.Now()
+		rested = true
+		l.busy.Add(int64(rest.Sub(woke)))
 		var due <-chan time.Time
 		if at, ok := l.deadline(); ok {
-			idle.Reset(time.Until(at))
+			idle.Reset(at.Sub(rest))
 			due = idle.C
 		}
 		select {
@@ -201,12 +211,16 @@ func (l *loop) end() {
 // empty takes what others have put into the inbox: publications first, for a
 // task may add a subscriber to whom they are not due. False: there was nothing.
 func (l *loop) empty() bool {
-	l.publications, l.tasks = l.inbox.take(l.publications, l.tasks)
+	var since modes.Instant
+	l.publications, since, l.tasks = l.inbox.take(l.publications, l.tasks)
 	if len(l.publications) == 0 && len(l.tasks) == 0 {
 		return false
 	}
-	l.fanOut(l.publications)
-	clear(l.publications)
+	if len(l.publications) > 0 {
+		l.fanOut(l.publications)
+		clear(l.publications)
+		l.engine.Stats.WriteLatency.Observe(since.Seconds())
+	}
 	for i, task := range l.tasks {
 		task()
 		l.tasks[i] = nil

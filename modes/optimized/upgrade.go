@@ -35,10 +35,11 @@ type handshaker struct {
 	engine   *Engine
 	upgrader ws.Upgrader
 	request  bytes.Reader
-	response []byte // the answer
-	key      []byte // the request's Sec-WebSocket-Key
-	deflate  bool   // the request offers permessage-deflate
-	garbled  bool   // it has a Sec-WebSocket-Extensions header that is none
+	response []byte        // the answer
+	came     modes.Instant // when the request had come
+	key      []byte        // the request's Sec-WebSocket-Key
+	deflate  bool          // the request offers permessage-deflate
+	garbled  bool          // it has a Sec-WebSocket-Extensions header that is none
 
 	requests *bufio.Reader // for requests of streams over HTTP
 	share    string        // headers for the response to one, whatever it is
@@ -212,6 +213,7 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain
 		return
 	}
 	h := l.handshaker
+	h.came = modes.Now()
 	err := h.run(r.fd, received[:size])
 	if h.address != (modes.Address{}) {
 		l.addresses[index] = h.address
@@ -229,6 +231,7 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain
 		}
 		l.respond(index, r, h.response)
 		l.opened(index, r)
+		l.engine.Stats.HandshakeTime.Observe(h.came.Seconds())
 		if rest := received[size:]; len(rest) > 0 && !r.hurt {
 			l.messages(index, r, rest)
 		}
@@ -269,7 +272,7 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	if len(ahead) > 0 && !r.deaf {
 		l.stash(index, r, ahead)
 	}
-	response, share := bytes.Clone(l.handshaker.response), l.handshaker.share
+	response, share, came := bytes.Clone(l.handshaker.response), l.handshaker.share, l.handshaker.came
 	l.authorize(index, r, channels, func(expires time.Time) {
 		l.ask(index, r, false, func(err error) {
 			if err != nil {
@@ -278,6 +281,7 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 			}
 			l.respond(index, r, response)
 			l.opened(index, r)
+			l.engine.Stats.HandshakeTime.Observe(came.Seconds())
 			if !expires.IsZero() && r.state == open {
 				l.expireAt(l.ledger(index, true), expires)
 			}

@@ -82,6 +82,13 @@ func (p *Pool) Overloaded() bool {
 		waiting > 0 && p.busy == p.size && time.Since(p.latest) > p.timeout
 }
 
+// Load is how many tasks run, and how many wait for a worker.
+func (p *Pool) Load() (running, waiting int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy, len(p.tasks)
+}
+
 // Close tells every waiting task ErrClosed and returns when the running ones
 // have ended.
 func (p *Pool) Close() {
