@@ -1,8 +1,18 @@
 #!/bin/sh
-# Installs what the tests need beyond Go and gcc: redis-server, and for root on Linux
-# iproute2, with which a test makes a network that drops packets. It does nothing
-# where they are there already.
+# Installs what the tests need beyond Go and gcc. It does nothing where all of it
+# is there already.
 set -eu
+
+# has tells whether something is there: a program, or what stands behind a word.
+has() {
+	case $1 in
+	iproute) command -v ip && command -v tc ;;
+	python-redis) /usr/bin/env PATH="/usr/bin:$PATH" python3 -c 'import redis' ;;
+	php-redis) php -r 'exit(extension_loaded("redis") ? 0 : 1);' ;;
+	ruby-redis) ruby -e 'require "redis"' ;;
+	*) command -v "$1" || command -v "/usr/sbin/$1" ;;
+	esac >/dev/null 2>&1
+}
 
 # as_root runs a command as root, where that is possible without waiting for a
 # password that nobody is there to type.
@@ -16,41 +26,47 @@ as_root() {
 	fi
 }
 
-install_redis() {
+install_packages() {
 	if command -v apt-get >/dev/null 2>&1; then
 		# A source that fails need not be the one that has the package.
 		as_root apt-get update -qq || true
-		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server
+		# In this run level nothing that is installed is started.
+		as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 	elif command -v dnf >/dev/null 2>&1; then
-		as_root dnf install -y -q redis || as_root dnf install -y -q valkey-compat-redis
+		as_root dnf install -y -q "$@"
 	elif command -v apk >/dev/null 2>&1; then
-		as_root apk add --no-progress redis
+		as_root apk add --no-progress "$@"
 	elif command -v brew >/dev/null 2>&1; then
-		brew install --quiet redis
+		brew install --quiet "$@"
 	else
 		return 1
 	fi
 }
 
-# Only root can make networks; for everybody else, and where this fails, another
-# test shows the same with a relay.
-if [ "$(uname)" = Linux ] && [ "$(id -u)" -eq 0 ] && ! { command -v ip && command -v tc; } >/dev/null 2>&1; then
-	echo "iproute2 is missing: installing it for the tests" >&2
-	if command -v apt-get >/dev/null 2>&1; then
-		apt-get update -qq >&2 || true
-		env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends iproute2 >&2 || true
-	elif command -v dnf >/dev/null 2>&1; then
-		dnf install -y -q iproute iproute-tc >&2 || true
-	elif command -v apk >/dev/null 2>&1; then
-		apk add --no-progress iproute2 >&2 || true
+# What a test needs, and the Debian packages that have it. Those behind Linux are
+# for tests that run there only.
+wanted='redis-server:redis-server curl:curl'
+if [ "$(uname)" = Linux ]; then
+	wanted="$wanted nginx:nginx-light haproxy:haproxy systemd-analyze:systemd
+		python-redis:python3-redis php-redis:php-cli,php-redis ruby-redis:ruby,ruby-redis"
+	# Only root can make networks that drop packets; for everybody else, and where
+	# it cannot be installed, another test shows the same with a relay.
+	[ "$(id -u)" -ne 0 ] || wanted="$wanted iproute:iproute2"
+fi
+
+missing=
+for pair in $wanted; do
+	has "${pair%%:*}" || missing="$missing $(echo "${pair#*:}" | tr , ' ')"
+done
+[ -n "$missing" ] || exit 0
+
+echo "installing for the tests:$missing" >&2
+# Unquoted: these are words.
+install_packages $missing >&2 || true
+for pair in $wanted; do
+	if [ "${pair%%:*}" != iproute ] && ! has "${pair%%:*}"; then
+		echo "${pair%%:*} is missing and could not be installed: install it (Debian: sudo apt-get install $(echo "${pair#*:}" | tr , ' '))" >&2
+		exit 1
 	fi
-fi
-
-command -v redis-server >/dev/null 2>&1 && exit 0
-
-echo "redis-server is missing: installing it for the tests" >&2
-if ! install_redis >&2 || ! command -v redis-server >/dev/null 2>&1; then
-	echo "redis-server could not be installed: install Redis 6 or newer so that redis-server is on the PATH" \
-		"(Debian: sudo apt-get install redis-server; Fedora: sudo dnf install redis; Alpine: apk add redis; macOS: brew install redis)" >&2
-	exit 1
-fi
+done
