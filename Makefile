@@ -6,6 +6,7 @@ GOLANGCI = v2.15.0
 FUZZTIME ?= 30s
 FOR     ?= 1h
 VERSION ?= 0.1.0
+COMMIT  ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
 
@@ -94,12 +95,16 @@ fmt: ## format the code
 	gofmt -w .
 
 .PHONY: build
-build: ## build bin/tandem, static and without paths of this machine
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/tandem ./server
+build: ## build bin/tandem, static, the same bytes wherever it is built
+	@VERSION=$(VERSION) COMMIT=$(COMMIT) GO="$(GO)" deploy/release/build.sh bin/tandem
+
+.PHONY: release
+release: ## build dist/: archives for linux amd64 and arm64, with checksums
+	@GO="$(GO)" deploy/release/release.sh $(VERSION) $(COMMIT)
 
 .PHONY: docker
 docker: ## build the image
-	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) -t tandem:$(VERSION) .
+	docker build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t tandem:$(VERSION) .
 
 .PHONY: up
 up: ## start Redis and the server with docker compose

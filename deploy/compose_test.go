@@ -116,7 +116,7 @@ func TestDockerfileBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile(`(?m)^RUN (CGO_ENABLED=0 go build .*)$`).FindSubmatch(dockerfile)
+	found := regexp.MustCompile(`(?m)^RUN (.*deploy/release/build.sh .*)$`).FindSubmatch(dockerfile)
 	if found == nil {
 		t.Fatal("the Dockerfile has no build command")
 	}
@@ -124,7 +124,7 @@ func TestDockerfileBuild(t *testing.T) {
 	command := strings.ReplaceAll(string(found[1]), "/out/tandem", binary)
 	build := exec.Command("sh", "-c", command)
 	build.Dir = ".."
-	build.Env = append(os.Environ(), "VERSION=9.8.7")
+	build.Env = append(os.Environ(), "VERSION=9.8.7", "COMMIT=c0ffee")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
 	}
@@ -144,7 +144,7 @@ func TestDockerfileBuild(t *testing.T) {
 	run := exec.Command(binary, "version")
 	run.Env = []string{"NONE="}
 	out, err := run.Output()
-	if err != nil || !strings.HasPrefix(string(out), "tandem 9.8.7 ") {
+	if err != nil || !strings.HasPrefix(string(out), "tandem 9.8.7 c0ffee ") {
 		t.Errorf("version prints %q, %v", out, err)
 	}
 }

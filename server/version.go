@@ -21,23 +21,31 @@ func printVersion(i *invocation) int {
 	return outcome(i.stderr, err)
 }
 
-// revision is the commit that the program was built from, as far as the go
-// command knew it.
+// commit is what the program was built from; the linker sets it with -X
+// main.commit, because what the go command notes of a repository depends on
+// where it builds.
+var commit string
+
+// revision is the commit that the program was built from, as far as the build
+// knew it.
 func revision() string {
+	if commit != "" {
+		return commit
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	commit, dirty := "unknown", ""
+	found, dirty := "unknown", ""
 	for _, setting := range info.Settings {
 		switch {
 		case setting.Key == "vcs.revision":
-			commit = setting.Value
+			found = setting.Value
 		case setting.Key == "vcs.modified" && setting.Value == "true":
 			dirty = "-dirty"
 		}
 	}
-	return commit + dirty
+	return found + dirty
 }
 
 // buildInfo is the metric that says which Tandem runs in which mode.
