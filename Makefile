@@ -119,6 +119,10 @@ down: ## stop what up started
 readme: ## write the configuration's table into README.md
 	$(GO) test ./server -run '^TestReadmeTable$$' -count=1 -update
 
+.PHONY: diagram
+diagram: ## draw docs/architecture.svg
+	@docs/diagram.sh
+
 .PHONY: clean
 clean: ## remove what was built and measured
 	rm -rf bin results dist
