@@ -132,6 +132,39 @@ func TestHeaders(t *testing.T) {
 	})
 }
 
+// TestClientAddress: a server that trusts the proxy knows its clients apart, whatever
+// they claim.
+func TestClientAddress(t *testing.T) {
+	eachProxy(t, func(t *testing.T, kind proxyKind) {
+		s := startServer(t, "TRUSTED_PROXIES=127.0.0.1", "MAX_CONNECTIONS_PER_ADDRESS=1")
+		proxy := kind.start(t, patience, s.addr)
+		for _, test := range []struct {
+			from, claimed string
+			in            bool
+		}{
+			{"127.0.0.2", "", true},
+			{"127.0.0.2", "", false},
+			{"127.0.0.2", "203.0.113.6", false},
+			{"127.0.0.3", "127.0.0.2", true},
+		} {
+			dialer := websocket.Dialer{NetDialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(test.from)}}).DialContext}
+			header := http.Header{}
+			if test.claimed != "" {
+				header.Set("X-Forwarded-For", test.claimed)
+			}
+			conn, response, err := dialer.Dial("ws://"+proxy+"/connection/websocket", header)
+			if err == nil {
+				t.Cleanup(func() { _ = conn.Close() })
+			} else if response == nil {
+				t.Fatalf("from %s: %v", test.from, err)
+			}
+			if in := err == nil; in != test.in {
+				t.Errorf("from %s, claiming %q: in: %t, want %t (%v)", test.from, test.claimed, in, test.in, err)
+			}
+		}
+	})
+}
+
 // TestTimeouts: what the files say is longer than a client may be silent.
 func TestTimeouts(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
