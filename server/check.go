@@ -41,6 +41,13 @@ func checkConfig(c config, w io.Writer) error {
 func checkEach(c config, line func(what, format string, args ...any)) error {
 	line("configuration", "good")
 	line("mode", "%s", c.Mode)
+	tokens, err := c.tokenVerifier()
+	switch {
+	case err != nil:
+		return err
+	case tokens != nil:
+		line("tokens", "clients need one to connect")
+	}
 	limit, err := raiseDescriptorLimit()
 	if err != nil {
 		return err

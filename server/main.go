@@ -51,6 +51,7 @@ func verbs() []verb {
 		{"check", "", "validate the configuration and reach Redis", check},
 		{"publish", "CHANNEL DATA", "publish through Redis; DATA - is standard input", publish},
 		{"watch", "CHANNEL...", "print messages as a client of a server gets them", watch},
+		{"token", "", "make a token (JWT) for trying out, signed with TOKEN_SECRET", makeToken},
 		{"health", "", "ask the server that runs with this environment for its health", health},
 		{"version", "", "print the version", printVersion},
 	}

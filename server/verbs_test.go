@@ -27,6 +27,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"watch"}, exitUsage, "", "tandem watch -help"},
 		{[]string{"watch", "-url=localhost:8080", "news"}, exitUsage, "", "ws://"},
 		{[]string{"watch", "-n=some", "news"}, exitUsage, "", "-n"},
+		{[]string{"token"}, exitUsage, "", "TOKEN_SECRET"},
 	} {
 		var stdout, stderr strings.Builder
 		if code := program(test.args, nil, &stdout, &stderr); code != test.code {

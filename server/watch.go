@@ -9,10 +9,13 @@ import (
 	"math"
 	"net/url"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/centrifugal/centrifuge-go"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/session"
 )
 
 // errEnded says that the server does not want this client any more.
@@ -23,7 +26,7 @@ var errEnded = errors.New("tandem: watch: the server ended the connection")
 func watch(i *invocation) int {
 	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
 	endpoint := flags.String("url", "", "`URL` of the WebSocket endpoint; without it that of the server that runs with this environment")
-	token := flags.String("token", "", "JWT to connect with")
+	token := flags.String("token", "", "`JWT` to connect with; without it one is made, where TOKEN_SECRET is set")
 	most := flags.Uint64("n", 0, "end after this many messages; 0: never")
 	if code, done := i.parse(flags, 1, math.MaxInt); done {
 		return code
@@ -41,8 +44,8 @@ func watch(i *invocation) int {
 	}
 	ctx, cancel := interrupted()
 	defer cancel()
-	w := &watcher{stdout: i.stdout, stderr: i.stderr, most: *most, ended: make(chan error, 1)}
-	return outcome(i.stderr, w.run(ctx, *endpoint, *token, flags.Args()))
+	w := &watcher{stdout: i.stdout, stderr: i.stderr, config: &c, token: *token, most: *most, ended: make(chan error, 1)}
+	return outcome(i.stderr, w.run(ctx, *endpoint, flags.Args()))
 }
 
 // endpoint is where clients on this machine reach the server.
@@ -56,13 +59,19 @@ func (c *config) endpoint() string {
 // it from one goroutine.
 type watcher struct {
 	stdout, stderr io.Writer
+	config         *config
+	token          string // to connect with; empty: one is made, where there is a secret
 	most, seen     uint64 // messages; most 0: no limit
 	ended          chan error
 }
 
 // run returns nil when ctx is done or enough messages have come.
-func (w *watcher) run(ctx context.Context, endpoint, token string, channels []string) error {
-	client := centrifuge.NewJsonClient(endpoint, centrifuge.Config{Token: token, Name: "tandem watch", Version: version})
+func (w *watcher) run(ctx context.Context, endpoint string, channels []string) error {
+	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version}
+	if w.token == "" && w.config.TokenSecret != "" {
+		options.GetToken = func(centrifuge.ConnectionTokenEvent) (string, error) { return w.sign("") }
+	}
+	client := centrifuge.NewJsonClient(endpoint, options)
 	defer client.Close()
 	client.OnConnected(func(e centrifuge.ConnectedEvent) { w.tell("connected to %s (%s)", endpoint, e.Version) })
 	client.OnConnecting(func(e centrifuge.ConnectingEvent) {
@@ -92,7 +101,11 @@ func (w *watcher) run(ctx context.Context, endpoint, token string, channels []st
 }
 
 func (w *watcher) subscribe(client *centrifuge.Client, channel string) error {
-	s, err := client.NewSubscription(channel)
+	var options centrifuge.SubscriptionConfig
+	if w.config.TokenSecret != "" && strings.HasPrefix(channel, w.config.PrivatePrefix) {
+		options.GetToken = func(e centrifuge.SubscriptionTokenEvent) (string, error) { return w.sign(e.Channel) }
+	}
+	s, err := client.NewSubscription(channel, options)
 	if err != nil {
 		return err
 	}
@@ -103,6 +116,18 @@ func (w *watcher) subscribe(client *centrifuge.Client, channel string) error {
 	})
 	s.OnPublication(func(e centrifuge.PublicationEvent) { w.print(channel, e.Data) })
 	return s.Subscribe()
+}
+
+// watchUser is whose tokens watch makes, and watchLife how long they are good; the
+// SDK asks for new ones in time.
+const (
+	watchUser = "tandem-watch"
+	watchLife = time.Hour
+)
+
+// sign makes a token to subscribe to channel, or, where that is empty, to connect.
+func (w *watcher) sign(channel string) (string, error) {
+	return w.config.sign(session.Claims{User: watchUser, Channel: channel}, watchLife)
 }
 
 // print writes one message to where the output can be piped from.

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/token"
+)
+
+// makeToken prints a token that a server with this environment takes: what a back
+// end would make, for trying out.
+func makeToken(i *invocation) int {
+	flags := flag.NewFlagSet("token", flag.ContinueOnError)
+	user := flags.String("user", "", "the `id` of the user")
+	life := flags.Duration("for", time.Hour, "how long the token is good; 0: for ever")
+	channel := flags.String("channel", "", "make a token to subscribe to this channel, instead of one to connect")
+	channels := flags.String("channels", "", "`channels` that the connection is subscribed to at once, separated by commas")
+	client := flags.String("client", "", "`id` of the only connection that may use the token")
+	if code, done := i.parse(flags, 0, 0); done {
+		return code
+	}
+	c, err := i.config()
+	switch {
+	case err != nil:
+		return outcome(i.stderr, err)
+	case c.TokenSecret == "":
+		return refuse(i.stderr, "tandem: token: TOKEN_SECRET is not set: set it to that of the server")
+	case *channel != "" && *channels != "":
+		return refuse(i.stderr, "tandem: token: -channel and -channels: a token is either for a channel or for a connection")
+	case *life < 0:
+		return refuse(i.stderr, fmt.Sprintf("tandem: token: -for=%v: write a duration such as 1h, or 0", *life))
+	}
+	claims := session.Claims{User: *user, Channel: *channel, Client: *client}
+	if *channels != "" {
+		claims.Channels = strings.Split(*channels, ",")
+	}
+	signed, err := c.sign(claims, *life)
+	if err == nil {
+		_, err = fmt.Fprintln(i.stdout, signed)
+	}
+	return outcome(i.stderr, err)
+}
+
+// sign makes a token that is good for so long; 0: for ever.
+func (c *config) sign(claims session.Claims, life time.Duration) (string, error) {
+	if life > 0 {
+		claims.Expires = time.Now().Add(life).Unix()
+	}
+	signed, err := token.Sign(c.TokenSecret, claims)
+	if err != nil {
+		return "", fmt.Errorf("tandem: token: %w", err)
+	}
+	return signed, nil
+}
