@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 // Package docs_test runs every command that the documentation shows.
 //
