@@ -10,6 +10,7 @@ package docs_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -166,6 +167,44 @@ func TestMentions(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no page speaks of make or tandem")
+	}
+}
+
+// TestLinks: the files that pages link to, and the headings in them, are there.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	strip := regexp.MustCompile("[^a-z0-9 -]")
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			content, err := os.ReadFile(target)
+			if info, statErr := os.Stat(target); statErr == nil && info.IsDir() {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("%s links to %s: %v", page, m[1], errors.Unwrap(err))
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			there := false
+			for _, h := range heading.FindAllStringSubmatch(string(content), -1) {
+				anchor := strings.ReplaceAll(strip.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")
+				there = there || "#"+anchor == m[2]
+			}
+			if !there {
+				t.Errorf("%s links to %s%s: there is no such heading", page, m[1], m[2])
+			}
+		}
 	}
 }
 
