@@ -177,7 +177,9 @@ func endingOf(err error) *ending {
 		if d == wire.DisconnectNormal {
 			reason = modes.ReasonClientClosed
 		}
-		return &ending{frame: frame, reason: reason, flush: true}
+		// What the client sends behind its close frame must not make the end a reset,
+		// which would take with it what the client has not read yet.
+		return &ending{frame: frame, reason: reason, flush: true, linger: true}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		websocket.IsCloseError(err, websocket.CloseAbnormalClosure):
 		return &ending{reason: modes.ReasonNoClose, flush: true}
