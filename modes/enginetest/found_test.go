@@ -4,6 +4,7 @@ package enginetest
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -22,6 +23,10 @@ var foundStreams = []struct {
 	{"wrong first byte of a header, then the end", append(encode(text("before")), 0x44)},
 	{"continuation of nothing, a byte of it", []byte{0x80}},
 	{"too long, cut before the mask", encode(frame{op: ws.OpText, declares: fuzzMessageSize + 1})[:4]},
+	// The idiomatic engine closed its socket on what stands behind a close frame, and
+	// that reset took with it what it had sent.
+	{"close behind pings, and much behind it", encode(append(append(slices.Repeat([]frame{{op: ws.OpPing, body: []byte("abc")}}, 92),
+		closing(1005, "")), slices.Repeat([]frame{{op: ws.OpPing, body: pattern(100)}}, 300)...)...)},
 	{"length too long in form, cut before the mask", encode(frame{op: ws.OpText, form: 64, body: pattern(5)})[:10]},
 }
 
@@ -52,6 +57,10 @@ var foundRequests = []struct {
 	{"empty host and an origin", upgrade(modes.PathEcho, "Origin: http://tandem.test").with("Host", "Host: ").bytes()},
 	{"host that is none", upgrade(modes.PathEcho).with("Host", "Host: a b").bytes()},
 	{"two origins", upgrade(modes.PathEcho, "Origin: http://tandem.test", "Origin: http://evil.test").bytes()},
+	{"origin that is no URL", upgrade(modes.PathEcho, "Origin: ://tandem.test").bytes()},
+	{"origin with a scheme that is none", upgrade(modes.PathEcho, "Origin: ht\xe1tp://tandem.test").bytes()},
+	{"origin behind a colon", upgrade(modes.PathEcho, "Origin: :http://tandem.test").bytes()},
+	{"own origin of a host that is none", upgrade(modes.PathEcho, "Origin: http://a:b").with("Host", "Host: a:b").bytes()},
 	{"two lengths", upgrade(modes.PathEcho, "Content-Length: 0", "Content-Length: 5").bytes()},
 	{"empty length", upgrade(modes.PathEcho, "Content-Length:").bytes()},
 	{"body", append(upgrade(modes.PathEcho, "Content-Length: 5").bytes(), "hello"...)},

@@ -4,6 +4,8 @@ package optimized
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/wire"
@@ -31,6 +33,14 @@ var (
 	foreign = [...]string{"Expect", "Content-Length", "Transfer-Encoding"}
 )
 
+// looked has a bit for each length that these names have.
+var looked = func() (lengths uint64) {
+	for _, name := range slices.Concat(single[:], foreign[:]) {
+		lengths |= 1 << len(name)
+	}
+	return lengths
+}()
+
 // inspect tells whether a request could be a handshake in its plainest form, of
 // which nothing can be read in another way, and keeps its key and what extensions it
 // offers. The Upgrader sees no
@@ -51,14 +61,17 @@ func (h *handshaker) inspect(request []byte) bool {
 		if !ok || !colon || !plainName(name) || !plainValue(value) {
 			return false
 		}
+		if h.engine.Compression && isName(name, "Sec-WebSocket-Extensions") {
+			offered, valid := wire.OffersDeflate(value)
+			h.deflate, h.garbled = h.deflate || offered, h.garbled || !valid
+		}
+		if looked>>len(name)&1 == 0 {
+			continue
+		}
 		for _, other := range foreign {
 			if isName(name, other) {
 				return false
 			}
-		}
-		if h.engine.Compression && isName(name, "Sec-WebSocket-Extensions") {
-			offered, valid := wire.OffersDeflate(value)
-			h.deflate, h.garbled = h.deflate || offered, h.garbled || !valid
 		}
 		for i, once := range single {
 			if !isName(name, once) {
@@ -128,10 +141,24 @@ var nameBytes = func() (table [256]bool) {
 // plainValue tells whether a header's value has no control character, and no space
 // at its end.
 func plainValue(value []byte) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	if n := len(value); n > 0 && value[n-1] == ' ' {
+		return false
+	}
+	// Eight at a time: most of a request is values, and every handshake is read.
+	for len(value) >= 8 {
+		x := binary.LittleEndian.Uint64(value)
+		del := x ^ 0x7f*ones
+		// The top bit of a byte that is below a space, or DEL.
+		if ((x-' '*ones)&^x|(del-ones)&^del)&tops != 0 {
+			return false
+		}
+		value = value[8:]
+	}
 	for _, b := range value {
 		if b < ' ' || b == 0x7f {
 			return false
 		}
 	}
-	return len(value) == 0 || value[len(value)-1] != ' '
+	return true
 }

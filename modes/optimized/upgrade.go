@@ -117,11 +117,31 @@ func (h *handshaker) admit() *modes.Refusal {
 		}
 	}
 	// Most origins are the host's own; those need no strings made of them.
-	_, originHost, _ := bytes.Cut(h.origin, []byte("://"))
-	if len(h.origin) == 0 || h.engine.Door.SameHost() && len(originHost) > 0 && bytes.EqualFold(originHost, h.host) {
+	if len(h.origin) == 0 || h.engine.Door.SameHost() && ownOrigin(h.origin, h.host) {
 		return h.engine.Door.Admit("", "")
 	}
 	return h.engine.Door.Admit(string(h.host), string(h.origin))
+}
+
+// ownOrigin tells whether an Origin header is plainly that of a page on host. Where
+// it says no, the door looks closer.
+func ownOrigin(origin, host []byte) bool {
+	scheme, rest, ok := bytes.Cut(origin, []byte("://"))
+	if !ok || !isName(scheme, "http") && !isName(scheme, "https") || !bytes.EqualFold(rest, host) {
+		return false
+	}
+	name, port, _ := bytes.Cut(host, []byte{':'})
+	for _, b := range port {
+		if b < '0' || b > '9' {
+			return false
+		}
+	}
+	for _, b := range name {
+		if b != '.' && !nameBytes[b] {
+			return false
+		}
+	}
+	return len(name) > 0
 }
 
 // Read and Write make the handshaker what the Upgrader reads from and writes to.

@@ -122,3 +122,19 @@ func TestClientIDsLeadBack(t *testing.T) {
 		t.Error("what is no id opens")
 	}
 }
+
+// Every byte is judged, wherever it lies in the words that values are read by.
+func TestPlainValue(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for b := range 256 {
+				value := []byte(strings.Repeat("~", length))
+				value[at] = byte(b)
+				want := b >= ' ' && b != 0x7f && (b != ' ' || at < length-1)
+				if got := plainValue(value); got != want {
+					t.Fatalf("byte %#x at %d of %d: %t, want %t", b, at, length, got, want)
+				}
+			}
+		}
+	}
+}
