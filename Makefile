@@ -111,9 +111,17 @@ docker: ## build the image
 up: ## start Redis and the server with docker compose
 	docker compose up --build --detach --wait
 
+.PHONY: up-compare
+up-compare: ## the same with both modes side by side, load, Prometheus and Grafana (localhost:3000)
+	docker compose --profile compare up --build --detach --wait
+
+.PHONY: compose-check
+compose-check: ## really run docker-compose.yml, all of it, and look at what Prometheus gets
+	./deploy/compose-check.sh
+
 .PHONY: down
-down: ## stop what up started
-	docker compose down
+down: ## stop what up and up-compare started
+	docker compose --profile compare down
 
 .PHONY: readme
 readme: ## write the configuration's table into README.md

@@ -23,6 +23,7 @@ var subcommands = []subcommand{
 	{"run", "take every arm through every scenario, and write a report", runRun},
 	{"report", "rebuild a results folder's report, or compare two folders", runReport},
 	{"live", "start both modes under one load and show both on a page", runLive},
+	{"drive", "keep servers that run already under load, with metrics for Prometheus", runDrive},
 	{"load", "load process: JSON commands on standard input, answers on standard output", runLoad},
 	{"redis", "embedded Redis, for run where there is no redis-server", runRedis},
 	{"anchor", "measure a server against the least that a server can spend", runAnchor},

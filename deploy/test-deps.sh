@@ -48,7 +48,7 @@ install_packages() {
 # for tests that run there only.
 wanted='redis-server:redis-server curl:curl'
 if [ "$(uname)" = Linux ]; then
-	wanted="$wanted nginx:nginx-light haproxy:haproxy systemd-analyze:systemd
+	wanted="$wanted nginx:nginx-light haproxy:haproxy systemd-analyze:systemd prometheus:prometheus
 		python-redis:python3-redis php-redis:php-cli,php-redis ruby-redis:ruby,ruby-redis"
 	# Only root can make networks that drop packets; for everybody else, and where
 	# it cannot be installed, another test shows the same with a relay.

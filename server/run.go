@@ -288,6 +288,9 @@ func (n *node) metrics() *prometheus.Registry {
 		collectors.NewBuildInfoCollector(),
 		buildInfo(n.config.Mode),
 		newBusCollector(n.bus),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tandem_connection_limit",
+			Help: "Connections that this node takes; 0: any number."},
+			func() float64 { return float64(n.config.MaxConnections) }),
 	)
 	n.stats.Register(registry)
 	registry.MustRegister(n.collectors...)
