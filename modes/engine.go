@@ -4,6 +4,7 @@ package modes
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,6 +43,9 @@ type Engine interface {
 type Config struct {
 	// Addr is the TCP address to listen on.
 	Addr string
+	// TLS, unless it is nil, has everything on Addr speak TLS. Its NextProtos is
+	// http/1.1 alone.
+	TLS *tls.Config
 	// Handler answers the requests on the same port that are for no WebSocket
 	// endpoint.
 	Handler http.Handler

@@ -24,7 +24,8 @@ import (
 // what is sent. One goroutine reads and one writes at a time.
 type client struct {
 	t        tester
-	conn     *net.TCPConn
+	conn     stream
+	tcp      *net.TCPConn // under conn
 	in       *bufio.Reader
 	protocol wire.Protocol
 	// chopped sends every byte on its own.
@@ -84,8 +85,13 @@ func (n *node) tryDialWith(t tester, d *net.Dialer) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
-	t.Cleanup(func() { _ = conn.Close() })
+	tcp := conn.(*net.TCPConn)
+	c := &client{t: t, conn: tcp, tcp: tcp}
+	if n.secure {
+		c.conn = secureStream(tcp)
+	}
+	c.in = bufio.NewReader(c.conn)
+	t.Cleanup(func() { _ = tcp.Close() })
 	return c, nil
 }
 
@@ -292,10 +298,10 @@ func (c *client) leave() { _ = c.conn.Close() }
 // reset ends the TCP connection with a reset.
 func (c *client) reset() {
 	c.t.Helper()
-	if err := c.conn.SetLinger(0); err != nil {
+	if err := c.tcp.SetLinger(0); err != nil {
 		c.t.Fatalf("set linger: %v", err)
 	}
-	_ = c.conn.Close()
+	_ = c.tcp.Close()
 }
 
 // roundTripPing shows that the connection is served, by RFC 6455's ping.

@@ -42,6 +42,7 @@ type node struct {
 	bus    *fakeBus // nil where the case brought its own
 	addr   string
 	limits modes.Limits
+	secure bool // it speaks TLS
 	served chan error
 	stop   context.CancelFunc
 }
@@ -83,6 +84,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		t.Fatalf("build: %v", err)
 	}
 	n.addr = n.engine.Addr().String()
+	_, n.secure = n.engine.(secureEngine)
 	if n.bus != nil {
 		n.bus.start(n.engine)
 	}

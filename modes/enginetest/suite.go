@@ -17,15 +17,18 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	run(t, build, false,
 		leftoverCases,
 	)
-	t.Run("parallel", func(t *testing.T) {
-		run(t, build, true,
-			handshakeCases, refusalCases, httpCases, addressCases,
-			ruleCases, frameCases, closeCases, deflateCases,
-			sessionCases, tokenCases, subscribeCases, pingCases,
-			fanoutCases, rawCases, streamCases, slowCases,
-			gapCases, drainCases, redisCases,
-		)
-	})
+	t.Run("parallel", func(t *testing.T) { run(t, build, true, append(parallelCases(), ruleCases, redisCases)...) })
+}
+
+// parallelCases are those that run beside each other, and over TLS, too.
+func parallelCases() [][]suiteCase {
+	return [][]suiteCase{
+		handshakeCases, refusalCases, httpCases, addressCases,
+		frameCases, closeCases, deflateCases,
+		sessionCases, tokenCases, subscribeCases, pingCases,
+		fanoutCases, rawCases, streamCases, slowCases,
+		gapCases, drainCases,
+	}
 }
 
 // suiteCase is one case: its name and what it does with engines of its own.

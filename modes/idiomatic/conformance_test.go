@@ -13,3 +13,9 @@ func TestConformance(t *testing.T) {
 		return idiomatic.New(c, idiomatic.Options{})
 	})
 }
+
+func TestConformanceOverTLS(t *testing.T) {
+	enginetest.RunSecure(t, func(c modes.Config) (modes.Engine, error) {
+		return idiomatic.New(c, idiomatic.Options{})
+	})
+}

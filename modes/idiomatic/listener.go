@@ -2,6 +2,7 @@ package idiomatic
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -41,17 +42,22 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		return nil, err
 	}
-	return &socket{
+	s := &socket{
 		TCPConn: conn, stats: l.config.Stats, door: l.config.Door, timeout: l.config.Limits.HandshakeTimeout,
 		frames: frames{limit: int64(l.config.Limits.MaxMessageSize)},
-	}, nil
+	}
+	if l.config.TLS == nil {
+		return s, nil
+	}
+	s.secure = tls.Server(conn, l.config.TLS)
+	return secureSocket{s}, nil
 }
 
 // socketKey is under which a request's context knows its socket.
 type socketKey struct{}
 
 func withSocket(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, socketKey{}, conn)
+	return context.WithValue(ctx, socketKey{}, socketUnder(conn))
 }
 
 // socketOf returns the socket that a request came from.

@@ -3,6 +3,7 @@ package idiomatic
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ import (
 // Everything but Read may be called concurrently.
 type socket struct {
 	*net.TCPConn
+	secure  *tls.Conn // over it; nil: nothing is encrypted
 	stats   *modes.Stats
 	door    *modes.Door
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
@@ -67,14 +69,18 @@ func (s *socket) Read(p []byte) (int, error) {
 // readRequest reads what is for net/http, which says nothing, or the wrong thing,
 // to a client that takes too long to send its first request.
 func (s *socket) readRequest(p []byte) (int, error) {
-	n, err := s.TCPConn.Read(p)
+	n, err := s.receive(p)
+	if s.secure != nil && err != nil && !s.secure.ConnectionState().HandshakeComplete {
+		s.handshakeFailed(err)
+		return n, err
+	}
 	if s.deaf.Load() {
 		return s.ignore(n, err)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !s.served.Load() {
 		refusal := s.door.Refuse(modes.RefusedTimeout)
 		// The client may be gone, which is all right.
-		_, _ = fmt.Fprintf(s.TCPConn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
+		_, _ = fmt.Fprintf(s.sender(), "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
 			"Content-Length: %d\r\n\r\n%s\n", refusal.Status, http.StatusText(refusal.Status), len(refusal.Reason)+1, refusal.Reason)
 		_ = s.Close()
 	}
@@ -87,7 +93,7 @@ func (s *socket) fill(p []byte) (int, error) {
 		s.early = s.early[n:]
 		return n, nil
 	}
-	return s.TCPConn.Read(p)
+	return s.receive(p)
 }
 
 // errIncomplete says that a message took too long to arrive. The client may come
@@ -128,7 +134,7 @@ func (s *socket) discard() {
 func (s *socket) reset() {
 	// The socket is closed whatever these say.
 	_ = s.SetLinger(0)
-	_ = s.Close()
+	_ = s.TCPConn.Close()
 }
 
 // hijacker gives gorilla the socket, and the socket what net/http has read
@@ -143,7 +149,7 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := conn.(*socket)
+	s := socketUnder(conn)
 	if n := rw.Reader.Buffered(); n > 0 {
 		// Peeking and discarding what is buffered cannot fail.
 		early, _ := rw.Peek(n)
@@ -151,5 +157,5 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_, _ = rw.Discard(n)
 	}
 	s.upgraded = true
-	return s, rw, nil
+	return conn, rw, nil
 }

@@ -116,7 +116,7 @@ func (s *socket) ignore(n int, err error) (int, error) {
 			err = errUnheard
 			break
 		}
-		n, err = s.TCPConn.Read(buffer[:])
+		n, err = s.receive(buffer[:])
 	}
 	s.gone.Store(&err)
 	return 0, err

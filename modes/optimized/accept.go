@@ -109,7 +109,7 @@ func closeAll(fds []int) {
 
 // accept takes the sockets that are waiting, up to its budget.
 func (l *loop) accept() {
-	if l.engine.pool.Overloaded() {
+	if l.engine.pool.Overloaded() || l.engine.shakes.overloaded() {
 		l.coolDown()
 		return
 	}
@@ -122,7 +122,7 @@ func (l *loop) accept() {
 			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
-			l.adopt(int(fd), nil)
+			l.adopt(int(fd), nil, nil)
 		case unix.EAGAIN:
 			return
 		case unix.EINTR, unix.ECONNABORTED:
@@ -140,10 +140,13 @@ func (l *loop) accept() {
 }
 
 // adopt makes fd a connection of this loop. request, if any, is a handshake that
-// net/http has found good, and what was sent behind it.
-func (l *loop) adopt(fd int, request []byte) {
+// net/http has found good, and what was sent behind it, and s its TLS, if it has that.
+func (l *loop) adopt(fd int, request []byte, s *secure) {
 	index, r := l.slab.take()
 	r.fd, r.state = int32(fd), handshake
+	if l.security != nil {
+		r.state = securing
+	}
 	if err := l.poller.Add(fd, l.token(index, r)); err != nil {
 		l.engine.Log.Error("watch a connection failed", "error", err)
 		l.hurtBy(index, r, "not watched")
@@ -151,9 +154,17 @@ func (l *loop) adopt(fd int, request []byte) {
 		return
 	}
 	l.wheel.arm(index, l.engine.Limits.HandshakeTimeout)
+	if s != nil {
+		r.state, s.pipe.loop = handshake, l
+		l.setSecure(index, s)
+	}
 	if size := headEnd(request); size > 0 {
 		l.upgrade(index, r, request, size, false)
 		l.flush(index, r)
+		if s != nil && l.secureOf(index) == s {
+			// crypto/tls may have more that came right behind.
+			l.unseal(index, r, s.pipe.in)
+		}
 		l.finish()
 	}
 }

@@ -15,3 +15,9 @@ func TestConformance(t *testing.T) {
 		return optimized.New(c, optimized.Options{Loops: 2})
 	})
 }
+
+func TestConformanceOverTLS(t *testing.T) {
+	enginetest.RunSecure(t, func(c modes.Config) (modes.Engine, error) {
+		return optimized.New(c, optimized.Options{Loops: 2})
+	})
+}

@@ -7,6 +7,8 @@
 // as it lasts. Other goroutines reach a loop through its inbox only.
 //
 //	accept.go      new sockets
+//	secure.go      TLS, in memory, by crypto/tls
+//	shake.go       TLS handshakes, on goroutines
 //	upgrade.go     the handshake, in memory, by gobwas/ws
 //	stream.go      connections over HTTP
 //	handover.go    requests that are no upgrade, to net/http

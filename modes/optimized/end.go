@@ -34,10 +34,13 @@ func (l *loop) finish() {
 // close ends a connection, whatever its state, and gives back all it had.
 func (l *loop) close(index uint32, reason string) {
 	r := l.slab.at(index)
-	if r.state == handshake || r.state == waiting {
+	if r.state == securing || r.state == handshake || r.state == waiting {
 		l.engine.Stats.Refused.WithLabelValues(reason).Inc()
 	} else if r.state == open {
 		l.ended(r, reason)
+	}
+	if l.security != nil {
+		l.leaveSecure(index, r)
 	}
 	l.detach(index, r)
 	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(r.fd), 0, 0)
@@ -75,7 +78,7 @@ func (l *loop) detach(index uint32, r *record) {
 	if r.out != none {
 		o := l.outboxes.remove(r.out)
 		r.out = none
-		l.engine.Stats.Queued.Add(-int64(o.bytes))
+		l.engine.Stats.Queued.Add(-int64(o.bytes + len(o.sealed)))
 		dropped := 0
 		for _, buffer := range o.buffers {
 			dropped += countFrames(r.protocol, buffer)
@@ -138,6 +141,9 @@ func (l *loop) sentAll(index uint32, r *record) {
 	case r.answered:
 		l.hurtBy(index, r, "")
 	case r.deaf:
+		if l.security != nil {
+			l.bye(index, r)
+		}
 		_ = unix.Shutdown(int(r.fd), unix.SHUT_WR)
 	}
 }
@@ -146,7 +152,7 @@ func (l *loop) sentAll(index uint32, r *record) {
 func (l *loop) fire(index uint32) {
 	r := l.slab.at(index)
 	switch r.state {
-	case handshake:
+	case securing, handshake:
 		l.refuseHandshake(index, r, modes.RefusedTimeout)
 	case open:
 		l.ping(index, r)
@@ -187,7 +193,7 @@ func (l *loop) ping(index uint32, r *record) {
 // endReason is what an end of the stream without our doing is counted as.
 func endReason(r *record) string {
 	switch {
-	case r.state == handshake, r.state == waiting:
+	case r.state == securing, r.state == handshake, r.state == waiting:
 		return modes.ReasonGone
 	case r.protocol.OverHTTP():
 		return modes.ReasonClientClosed
@@ -196,7 +202,7 @@ func endReason(r *record) string {
 }
 
 func resetReason(r *record) string {
-	if r.state == handshake || r.state == waiting {
+	if r.state == securing || r.state == handshake || r.state == waiting {
 		return modes.ReasonGone
 	}
 	return modes.ReasonReset
@@ -204,9 +210,10 @@ func resetReason(r *record) string {
 
 // refuseHandshake refuses a connection that is not upgraded yet. One that has
 // sent nothing is closed without a word: browsers open some ahead of need, and
-// would take what comes for the answer to the request they send next.
+// would take what comes for the answer to the request they send next. Nor can
+// anything be said before the TLS handshake is over.
 func (l *loop) refuseHandshake(index uint32, r *record, refusal *modes.Refusal) {
-	if r.state == handshake && r.in == none {
+	if r.state == securing || r.state == handshake && r.in == none {
 		l.hurtBy(index, r, refusal.Reason)
 		return
 	}
@@ -248,7 +255,7 @@ func (l *loop) drainSome() {
 	for share := (d.left + turns - 1) / turns; share > 0 && d.left > 0; share-- {
 		if r := l.slab.at(d.index); r.state == open {
 			l.disconnect(d.index, r, wire.DisconnectShutdown)
-		} else if r.state == handshake || r.state == waiting {
+		} else if r.state == securing || r.state == handshake || r.state == waiting {
 			l.refuseHandshake(d.index, r, modes.RefusedDraining)
 		}
 		d.index++

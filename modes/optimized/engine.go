@@ -31,6 +31,7 @@ type Engine struct {
 	loops     []*loop
 	directory directory
 	pool      *workers.Pool
+	shakes    *shakes // nil where TLS is not spoken
 	ids       *ids
 	pings     [wire.Protocols]wire.Frame
 	accepted  [wire.Protocols]prometheus.Counter
@@ -53,6 +54,9 @@ func New(cfg modes.Config, o Options) (*Engine, error) {
 		ids:    newIDs(),
 	}
 	e.directory.channels = make(map[string]*channel)
+	if cfg.TLS != nil {
+		e.shakes = newShakes(o.Loops)
+	}
 	for p := range wire.Protocols {
 		e.pings[p] = wire.PingFrame(p)
 		e.accepted[p] = cfg.Stats.Accepted.WithLabelValues(p.String())
@@ -117,6 +121,9 @@ func (e *Engine) Serve(ctx context.Context) error {
 	}
 	loops.Wait()
 	e.stop(nil)
+	if e.shakes != nil {
+		e.shakes.running.Wait()
+	}
 	e.pool.Close()
 	err := e.http.Close()
 	plain.Wait()

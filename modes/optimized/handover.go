@@ -4,6 +4,7 @@ package optimized
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -72,6 +73,22 @@ func (c *plainConn) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
+// secureConn is plainConn over TLS.
+type secureConn struct {
+	*tls.Conn
+	secure *secure
+	read   []byte
+}
+
+func (c *secureConn) Read(p []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		c.read = c.read[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
 // handOver gives a connection whose request is not for the loops to net/http,
 // together with what was read of it.
 func (l *loop) handOver(index uint32, r *record, received []byte) {
@@ -82,12 +99,17 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 		l.hurtBy(index, r, modes.ReasonGone)
 		return
 	}
+	s := l.secureOf(index)
+	if s != nil {
+		s.pipe.in = bytes.Clone(s.pipe.in)
+		l.setSecure(index, nil)
+	}
 	l.detach(index, r)
 	l.slab.put(index)
 	err := e.pool.Schedule(func(err error) {
 		if err == nil {
 			var conn net.Conn
-			if conn, err = plainConnOf(fd, received); err == nil {
+			if conn, err = plainConnOf(fd, received, s); err == nil {
 				e.plain.offer(conn)
 				return
 			}
@@ -97,14 +119,20 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 	})
 	if err != nil {
 		e.Door.Refuse(modes.RefusedBusy)
+		response := refusalResponse(modes.RefusedBusy, "")
+		if s != nil {
+			_, _ = s.conn.Write(response)
+			_ = s.conn.CloseWrite()
+			response, l.security.sealed = l.security.sealed, l.security.sealed[:0]
+		}
 		// All that can be done for it; it is closed either way.
-		_, _ = unix.Write(fd, refusalResponse(modes.RefusedBusy, ""))
+		_, _ = unix.Write(fd, response)
 		_ = unix.Close(fd)
 	}
 }
 
-// plainConnOf makes fd a net.Conn. On error fd is still the caller's.
-func plainConnOf(fd int, received []byte) (net.Conn, error) {
+// plainConnOf makes fd a net.Conn, over s unless that is nil. On error fd is still the caller's.
+func plainConnOf(fd int, received []byte, s *secure) (net.Conn, error) {
 	duplicate, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("optimized: duplicate a descriptor: %w", err)
@@ -116,6 +144,10 @@ func plainConnOf(fd int, received []byte) (net.Conn, error) {
 		return nil, fmt.Errorf("optimized: make a net.Conn: %w", err)
 	}
 	_ = unix.Close(fd)
+	if s != nil {
+		s.pipe.tcp, s.pipe.loop = conn.(*net.TCPConn), nil
+		return &secureConn{s.conn, s, received}, nil
+	}
 	return &plainConn{conn.(*net.TCPConn), received}, nil
 }
 
@@ -184,18 +216,24 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 	if err != nil {
 		return fmt.Errorf("optimized: hijack: %w", err)
 	}
-	// What is left of it is a duplicate of its descriptor, or nothing.
-	defer func() { _ = conn.Close() }()
-	plain, ok := conn.(*plainConn)
-	if !ok {
-		return nil
+	var tcp *net.TCPConn
+	var s *secure
+	var unread []byte
+	switch c := conn.(type) {
+	case *plainConn:
+		tcp, unread = c.TCPConn, c.read
+	case *secureConn:
+		tcp, s, unread = c.secure.pipe.tcp, c.secure, c.read
+		s.pipe.tcp = nil
 	}
+	// What is left of it is a duplicate of its descriptor, or nothing.
+	defer func() { _ = tcp.Close() }()
 	again := plainForm(request, p, e.Door.ForwardedHeader())
 	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	again.Write(ahead)
-	again.Write(plain.read)
+	again.Write(unread)
 
-	raw, err := plain.SyscallConn()
+	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil
 	}
@@ -209,7 +247,7 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 		return nil
 	}
 	l := e.loops[fd%len(e.loops)]
-	if !l.inbox.post(func() { l.adopt(fd, again.Bytes()) }) {
+	if !l.inbox.post(func() { l.adopt(fd, again.Bytes(), s) }) {
 		_ = unix.Close(fd)
 	}
 	return nil

@@ -56,6 +56,9 @@ type loop struct {
 	expiries  expiries
 	hurt      []hurt // connections that end before the loop goes on
 
+	// security is nil where TLS is not spoken.
+	security *security
+
 	// reading
 	buffer     []byte
 	parser     *parser   // for bytes that belong to no unfinished input
@@ -110,6 +113,9 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 	l.parser = l.newParser()
 	l.peer.loop = l
 	l.handshaker = newHandshaker(e)
+	if e.TLS != nil {
+		l.security = &security{plaintext: make([]byte, plaintextBuffer)}
+	}
 	if err := poller.Add(listener, listenerToken); err != nil {
 		return nil, errors.Join(fmt.Errorf("optimized: watch the listener: %w", err), poller.Close())
 	}
@@ -307,6 +313,9 @@ func (l *loop) readAgain() {
 // read takes what one connection has sent, at most a buffer of it. more says
 // that there is something behind what one read takes, if only the end.
 func (l *loop) read(index uint32, r *record, more bool) {
+	if r.state == securing && l.shakeFull(index) {
+		return
+	}
 	buffer := l.buffer
 	if r.deflate {
 		buffer = buffer[:deflatedRead]
@@ -317,13 +326,28 @@ func (l *loop) read(index uint32, r *record, more bool) {
 		if more || n == len(buffer) {
 			l.again = append(l.again, handle{index, r.generation})
 		}
-		l.engine.Stats.BytesIn.Add(uint64(n))
-		l.input(index, r, buffer[:n])
-		l.flush(index, r)
+		l.received(index, r, buffer[:n])
 	case errno == 0:
 		l.hurtBy(index, r, endReason(r))
 	case errno == unix.EAGAIN:
 	default:
 		l.hurtBy(index, r, resetReason(r))
+	}
+}
+
+// received acts on bytes that came over a connection's socket.
+func (l *loop) received(index uint32, r *record, data []byte) {
+	switch {
+	case l.security == nil:
+		l.engine.Stats.BytesIn.Add(uint64(len(data)))
+		l.input(index, r, data)
+		l.flush(index, r)
+	case r.state == securing:
+		l.shakeHands(index, r, data)
+	case l.secureOf(index) == nil:
+		// It has been turned away; input counts how often it goes on.
+		l.input(index, r, data)
+	default:
+		l.unseal(index, r, data)
 	}
 }

@@ -21,12 +21,18 @@ type outbox struct {
 	buffers [][]byte
 	sent    int // bytes of the first buffer that are gone already
 	bytes   int // that are due
+	// sealed goes before them: what is encrypted already.
+	sealed []byte
 }
 
 // write sends buffer, or what the socket does not take of it later. shared says
 // that nobody will write to buffer again; otherwise what is left is copied.
 func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 	if r.hurt {
+		return
+	}
+	if l.security != nil {
+		l.writeSecure(index, r, buffer, shared)
 		return
 	}
 	if r.out != none {
@@ -52,7 +58,7 @@ func (l *loop) enqueue(index uint32, r *record, buffer []byte, sent int, shared 
 	}
 	o := l.outboxes.items[r.out]
 	due := len(buffer) - sent
-	if o.bytes+due > l.engine.Limits.MaxQueuedBytes && r.state != closing {
+	if o.bytes+len(o.sealed)+due > l.engine.Limits.MaxQueuedBytes && r.state != closing {
 		if len(o.buffers) == 0 {
 			// What has begun has to end with its frame.
 			o.buffers, o.sent, o.bytes = [][]byte{buffer}, sent, due
@@ -98,6 +104,10 @@ func (l *loop) cut(index uint32, r *record, o *outbox, dropped int) {
 
 // flushOutbox writes what the socket takes now.
 func (l *loop) flushOutbox(index uint32, r *record) {
+	if l.security != nil {
+		l.flushSecure(index, r)
+		return
+	}
 	o := l.outboxes.items[r.out]
 	for len(o.buffers) > 0 {
 		n, err := l.writev(int(r.fd), o)
@@ -110,19 +120,24 @@ func (l *loop) flushOutbox(index uint32, r *record) {
 			l.hurtBy(index, r, writeReason(err))
 			return
 		}
-		o.bytes -= n
-		l.engine.Stats.Queued.Add(-int64(n))
-		o.sent += n
-		for len(o.buffers) > 0 && o.sent >= len(o.buffers[0]) {
-			o.sent -= len(o.buffers[0])
-			o.buffers[0] = nil
-			o.buffers = o.buffers[1:]
-		}
+		l.taken(o, n)
 	}
 	l.outboxes.remove(r.out)
 	r.out = none
 	if r.state == closing {
 		l.sentAll(index, r)
+	}
+}
+
+// taken takes the next n bytes out of what is due.
+func (l *loop) taken(o *outbox, n int) {
+	o.bytes -= n
+	l.engine.Stats.Queued.Add(-int64(n))
+	o.sent += n
+	for len(o.buffers) > 0 && o.sent >= len(o.buffers[0]) {
+		o.sent -= len(o.buffers[0])
+		o.buffers[0] = nil
+		o.buffers = o.buffers[1:]
 	}
 }
 

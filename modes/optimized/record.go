@@ -12,6 +12,7 @@ type state uint8
 
 const (
 	free      state = iota
+	securing        // the TLS handshake is not complete
 	handshake       // the request is not complete
 	waiting         // channels by query: the request is, Redis has not confirmed them
 	open            // upgraded

@@ -376,6 +376,12 @@ func (l *loop) unstash(index uint32, r *record) {
 // respond writes an HTTP response. A socket that does not take these few bytes
 // at once is not worth keeping.
 func (l *loop) respond(index uint32, r *record, response []byte) {
+	if l.security != nil {
+		if !l.seal(index, r, response) || !l.transmit(index, r) {
+			l.hurtBy(index, r, modes.ReasonGone)
+		}
+		return
+	}
 	if n, errno := writeSocket(r.fd, response); errno != 0 || n < len(response) {
 		l.hurtBy(index, r, modes.ReasonGone)
 	}

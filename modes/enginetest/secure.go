@@ -1,0 +1,98 @@
+package enginetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// RunSecure runs the suite over TLS: the same clients, the same bytes, encrypted, and
+// beside them the cases of TLS itself. It leaves out the table of RFC 6455's rules and
+// the real Redis, which know nothing of what is below them.
+func RunSecure(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
+	secure := func(c modes.Config) (modes.Engine, error) {
+		c.TLS = serverTLS()
+		engine, err := build(c)
+		if err != nil {
+			return nil, err
+		}
+		return secureEngine{engine}, nil
+	}
+	run(t, secure, false, leftoverCases)
+	t.Run("parallel", func(t *testing.T) { run(t, secure, true, append(parallelCases(), tlsCases)...) })
+}
+
+// secureEngine is an engine that speaks TLS, so that the suite's nodes know.
+type secureEngine struct{ modes.Engine }
+
+// serverName is whom the suite's certificate is for.
+const serverName = "tandem.test"
+
+// certificate is the suite's own, signed by itself.
+var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{serverName},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+})
+
+func serverTLS() *tls.Config {
+	own, _ := certificate()
+	return &tls.Config{Certificates: []tls.Certificate{own}, NextProtos: []string{"http/1.1"}}
+}
+
+func clientTLS() *tls.Config {
+	_, pool := certificate()
+	return &tls.Config{RootCAs: pool, ServerName: serverName}
+}
+
+// stream is what a client reads from and writes to: a TCP connection, or TLS over
+// one.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// secureConn is the client's end of TLS over TCP. The handshake comes with the
+// first read or write.
+type secureConn struct {
+	*tls.Conn
+	tcp *net.TCPConn
+}
+
+func secureStream(tcp *net.TCPConn) stream {
+	return secureConn{tls.Client(tcp, clientTLS()), tcp}
+}
+
+// CloseWrite ends the client's side of both streams.
+func (c secureConn) CloseWrite() error {
+	err := c.Conn.CloseWrite()
+	// The server may have closed both by now.
+	_ = c.tcp.CloseWrite()
+	return err
+}

@@ -1,0 +1,394 @@
+package enginetest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes"
+)
+
+// tlsCases are about TLS itself.
+var tlsCases = []suiteCase{
+	{"tls/byte by byte", testTLSChopped},
+	{"tls/all in one segment", testTLSOneSegment},
+	{"tls/versions and ALPN", testTLSVersions},
+	{"tls/resumption", testTLSResumption},
+	{"tls/close_notify from the server", testTLSCloseNotify},
+	{"tls/plain HTTP", testTLSPlainHTTP},
+	{"tls/no TLS", testTLSGarbage},
+	{"tls/broken record", testTLSBroken},
+	{"tls/half a handshake", testTLSHalf},
+	{"tls/ends in the handshake", testTLSDrain},
+}
+
+// dialTLS connects with a configuration of the case's own. wrap, which may be nil,
+// puts something between TLS and TCP.
+func (n *node) dialTLS(t tester, config *tls.Config, wrap func(net.Conn) net.Conn) *client {
+	t.Helper()
+	c := n.dial(t)
+	var under net.Conn = c.tcp
+	if wrap != nil {
+		under = wrap(under)
+	}
+	c.conn = secureConn{tls.Client(under, config), c.tcp}
+	c.in = bufio.NewReader(c.conn)
+	return c
+}
+
+// unencrypted connects and speaks no TLS.
+func (n *node) unencrypted(t tester) *client {
+	t.Helper()
+	c := n.dial(t)
+	c.conn, c.in = c.tcp, bufio.NewReader(c.tcp)
+	return c
+}
+
+// choppedConn sends every byte on its own.
+type choppedConn struct{ net.Conn }
+
+func (c choppedConn) Write(b []byte) (int, error) {
+	for i := range b {
+		if n, err := c.Conn.Write(b[i : i+1]); err != nil {
+			return i + n, err
+		}
+	}
+	return len(b), nil
+}
+
+func testTLSChopped(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		config := clientTLS()
+		config.MaxVersion = version
+		c := n.dialTLS(t, config, func(conn net.Conn) net.Conn { return choppedConn{conn} })
+		c.handshake(modes.PathEcho)
+		body := pattern(3_000)
+		c.send(frame{op: ws.OpBinary, body: body}, text("behind"))
+		c.expect(frame{op: ws.OpBinary, body: body})
+		c.expect(text("behind"))
+		c.send(closing(1000, ""))
+		c.expectClose(1000)
+	}
+}
+
+// gatheringConn keeps what is written until it is released.
+type gatheringConn struct {
+	net.Conn
+	held *bytes.Buffer // nil: nothing is held
+}
+
+func (c *gatheringConn) Write(b []byte) (int, error) {
+	if c.held != nil {
+		return c.held.Write(b)
+	}
+	return c.Conn.Write(b)
+}
+
+// What comes right behind the handshake, in the same segment, is not lost, and
+// neither is what comes right before the end.
+func testTLSOneSegment(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		config := clientTLS()
+		config.MaxVersion = version
+		var gathering *gatheringConn
+		c := n.dialTLS(t, config, func(conn net.Conn) net.Conn {
+			gathering = &gatheringConn{Conn: conn}
+			return gathering
+		})
+		if version == tls.VersionTLS13 {
+			// The client's last word in the handshake waits for what follows. With
+			// TLS 1.2 it is the server who has it.
+			gathering.Conn = &lateConn{Conn: c.tcp, from: 2}
+		}
+		if err := c.conn.(secureConn).Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		if late, ok := gathering.Conn.(*lateConn); ok {
+			gathering.Conn, gathering.held = c.tcp, &late.held
+		} else {
+			gathering.held = new(bytes.Buffer)
+		}
+		c.write(upgrade(modes.PathEcho).bytes())
+		c.send(text("one"))
+		c.send(text("two"))
+		if err := c.conn.(secureConn).Conn.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		// crypto/tls writes nothing after that, and has set a deadline.
+		if err := c.tcp.SetWriteDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		all := gathering.held.Bytes()
+		gathering.held = nil
+		if _, err := c.tcp.Write(all); err != nil {
+			t.Fatal(err)
+		}
+		c.expectUpgrade("")
+		c.expect(text("one"))
+		c.expect(text("two"))
+		c.expectEnd()
+	}
+	n.awaitDisconnects(t, modes.ReasonNoClose, 2)
+}
+
+// lateConn holds what is written from a certain write on.
+type lateConn struct {
+	net.Conn
+	from, writes int
+	held         bytes.Buffer
+}
+
+func (c *lateConn) Write(b []byte) (int, error) {
+	if c.writes++; c.writes >= c.from {
+		return c.held.Write(b)
+	}
+	return c.Conn.Write(b)
+}
+
+func testTLSVersions(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for version, good := range map[uint16]bool{
+		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
+	} {
+		config := clientTLS()
+		config.MinVersion, config.MaxVersion = version, version
+		config.NextProtos = []string{"h2", "http/1.1"}
+		c := n.dialTLS(t, config, nil)
+		conn := c.conn.(secureConn)
+		if err := conn.Handshake(); (err == nil) != good {
+			t.Errorf("%s: error %v, want success %t", tls.VersionName(version), err, good)
+		}
+		if !good {
+			continue
+		}
+		if got := conn.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
+			t.Errorf("%s: protocol %q, want http/1.1", tls.VersionName(version), got)
+		}
+		c.handshake(modes.PathEcho)
+		c.roundTripPing()
+	}
+	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 2)
+}
+
+func testTLSResumption(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	config := clientTLS()
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	for again := range 3 {
+		c := n.dialTLS(t, config, nil)
+		c.handshake(modes.PathEcho)
+		c.roundTripPing()
+		if got := c.conn.(secureConn).ConnectionState().DidResume; got != (again > 0) {
+			t.Errorf("connection %d: resumed %t", again, got)
+		}
+		c.leave()
+	}
+}
+
+// typesConn notes the types of the records that come.
+type typesConn struct {
+	net.Conn
+	left  int // of the record at hand
+	head  []byte
+	types []byte
+}
+
+func (c *typesConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	for rest := b[:n]; len(rest) > 0; {
+		if c.left > 0 {
+			m := min(c.left, len(rest))
+			c.left -= m
+			rest = rest[m:]
+			continue
+		}
+		c.head, rest = append(c.head, rest[0]), rest[1:]
+		if len(c.head) == modes.RecordHeader {
+			c.types = append(c.types, c.head[0])
+			c.left = int(c.head[3])<<8 | int(c.head[4])
+			c.head = nil
+		}
+	}
+	return n, err
+}
+
+// The server says that its side ends before TCP does, as RFC 8446 section 6.1 asks:
+// else the end may be somebody else's doing.
+func testTLSCloseNotify(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	const alert = 21
+	for name, end := range map[string]func(c *client){
+		"close frame": func(c *client) {
+			c.handshake(modes.PathEcho)
+			c.send(closing(1000, ""))
+			c.expectClose(1000)
+		},
+		"violation": func(c *client) {
+			c.handshake(modes.PathEcho)
+			c.send(frame{op: 3})
+			c.expectClose(1002)
+		},
+		"refusal": func(c *client) {
+			r := upgrade(modes.PathEcho, "Origin: https://elsewhere.test")
+			c.write(r.bytes())
+			c.expectRefusal(http.StatusForbidden)
+			_ = c.conn.(secureConn).CloseWrite()
+			c.expectEnd()
+		},
+		"plain request": func(c *client) {
+			c.write(plain("GET", "", "Connection: close").bytes())
+			c.expectPlain("GET", "", "")
+			c.expectCleanEnd()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Of TLS 1.3 the types are encrypted.
+			config := clientTLS()
+			config.MaxVersion = tls.VersionTLS12
+			var types *typesConn
+			c := n.dialTLS(t, config, func(conn net.Conn) net.Conn {
+				types = &typesConn{Conn: conn}
+				return types
+			})
+			end(c)
+			if got := types.types; len(got) == 0 || got[len(got)-1] != alert {
+				t.Errorf("the server's records had types %v, want %d last", got, alert)
+			}
+		})
+	}
+}
+
+func testTLSPlainHTTP(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for _, chopped := range []bool{false, true} {
+		c := n.unencrypted(t)
+		c.chopped = chopped
+		// A client that is told no before it has said all may not be able to say
+		// the rest.
+		_ = c.tryWrite(upgrade(modes.PathEcho).bytes())
+		r, body := c.response()
+		if want := "Client sent an HTTP request to an HTTPS server."; r.StatusCode != http.StatusBadRequest || !strings.Contains(body, want) {
+			t.Errorf("chopped %t: got %s %q, want 400 %q", chopped, r.Status, body, want)
+		}
+	}
+	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 2)
+}
+
+func testTLSGarbage(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, bytes := range map[string]string{
+		"zeros":              strings.Repeat("\x00", 100),
+		"text":               "hello, is there anybody?\r\n",
+		"SSLv2":              "\x80\x2e\x01\x00\x02" + strings.Repeat("\x00", 43),
+		"huge record":        "\x16\x03\x01\xff\xff" + strings.Repeat("\x00", 100),
+		"no hello":           "\x16\x03\x01\x00\x04\x14\x00\x00\x00",
+		"broken hello":       "\x16\x03\x01\x00\x08\x01\x00\x00\x04\xff\xff\xff\xff",
+		"application data":   "\x17\x03\x03\x00\x04data",
+		"a version too high": "\x16\x10\x00\x00\x04\x01\x00\x00\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := n.unencrypted(t)
+			c.write([]byte(bytes))
+			if err := c.tcp.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			// At most an alert, and the end.
+			rest, err := io.ReadAll(c.in)
+			if err != nil && !ended(err) || len(rest) > 7 {
+				t.Errorf("got %d bytes, error %v, want at most an alert and the end", len(rest), err)
+			}
+			c.leave()
+		})
+	}
+	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 8)
+}
+
+// A record that was changed on its way ends the connection.
+func testTLSBroken(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	var gathering *gatheringConn
+	c := n.dialTLS(t, clientTLS(), func(conn net.Conn) net.Conn {
+		gathering = &gatheringConn{Conn: conn}
+		return gathering
+	})
+	c.handshake(modes.PathEcho)
+	c.roundTripPing()
+	gathering.held = new(bytes.Buffer)
+	c.send(text("changed"))
+	record := gathering.held.Bytes()
+	record[len(record)-1] ^= 1
+	if _, err := c.tcp.Write(record); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.readByte()
+	var alert *net.OpError
+	if !ended(err) && !errors.As(err, &alert) {
+		t.Errorf("got error %v, want an alert or the end", err)
+	}
+	n.settle(t)
+}
+
+// Clients that stop in the middle of the handshake cost time of their own only.
+func testTLSHalf(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 3 * time.Second })
+	const many = 100
+	var stuck []*client
+	for i := range many {
+		c := n.dialTLS(t, clientTLS(), func(conn net.Conn) net.Conn { return &lateConn{Conn: conn, from: 2} })
+		conn := c.conn.(secureConn)
+		if i%2 == 0 {
+			// The server waits for the client's last word.
+			if err := conn.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			// The server waits for the rest of the first.
+			c.conn = c.tcp
+			c.write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
+		}
+		c.in = bufio.NewReader(c.tcp)
+		stuck = append(stuck, c)
+	}
+	for range 10 {
+		n.session(t, "news").roundTrip()
+	}
+	for _, c := range stuck {
+		if err := c.tcp.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c.in); err != nil && !ended(err) {
+			t.Fatalf("a client in half a handshake: %v", err)
+		}
+	}
+	await(t, fmt.Sprintf("%d timeouts", many), func() (bool, string) {
+		got := count(t, n.stats.Refused, modes.RefusedTimeout.Reason)
+		return got == many, fmt.Sprint(got)
+	})
+}
+
+// A node that drains waits for nobody's handshake.
+func testTLSDrain(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for range 5 {
+		c := n.unencrypted(t)
+		c.write([]byte("\x16\x03\x01\x02\x00"))
+	}
+	c := n.session(t, "news")
+	wait := n.drain(t.Context(), t, 0)
+	c.expectClose(3001)
+	if err := wait(); err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+}
