@@ -222,7 +222,8 @@ func (l *loop) refuseHandshake(index uint32, r *record, refusal *modes.Refusal) 
 
 // drain is the closing of all connections of a loop, spread over time.
 type drain struct {
-	next  time.Time
+	next  time.Time // when to look again
+	due   time.Time // when to close more
 	until time.Time
 	index uint32 // the first record that is not closed yet
 	left  int    // records up to the last one
@@ -240,7 +241,7 @@ func (l *loop) drain(spread time.Duration, done func()) {
 		return
 	}
 	l.closeListener()
-	l.draining = &drain{next: l.now, until: l.now.Add(spread), left: int(l.slab.top), done: done}
+	l.draining = &drain{next: l.now, due: l.now, until: l.now.Add(spread), left: int(l.slab.top), done: done}
 	l.drainSome()
 }
 
@@ -252,7 +253,11 @@ func (l *loop) drainSome() {
 	}
 	d.next = l.now.Add(drainTick)
 	turns := max(int(d.until.Sub(l.now)/drainTick), 0) + 1
-	for share := (d.left + turns - 1) / turns; share > 0 && d.left > 0; share-- {
+	share := (d.left + turns - 1) / turns
+	if l.now.Before(d.due) {
+		share = 0
+	}
+	for ; share > 0 && d.left > 0; share-- {
 		if r := l.slab.at(d.index); r.state == open {
 			l.disconnect(d.index, r, wire.DisconnectShutdown)
 		} else if r.state == securing || r.state == handshake || r.state == waiting {
@@ -260,6 +265,10 @@ func (l *loop) drainSome() {
 		}
 		d.index++
 		d.left--
+		if d.left > 0 && d.left < turns {
+			// Fewer than there are ticks left.
+			d.due = l.now.Add(d.until.Sub(l.now) / time.Duration(d.left))
+		}
 	}
 	l.finish()
 	if l.slab.live == 0 {
