@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -47,6 +48,13 @@ func checkEach(c config, line func(what, format string, args ...any)) error {
 		return err
 	case tokens != nil:
 		line("tokens", "clients need one to connect")
+	}
+	if c.TLSCertFile != "" {
+		pair, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return fmt.Errorf("%w: %w", errConfig, err)
+		}
+		line("certificate", "expires %s", pair.current.Load().Leaf.NotAfter.Format(time.RFC3339))
 	}
 	limit, err := raiseDescriptorLimit()
 	if err != nil {

@@ -35,6 +35,9 @@ type config struct {
 	Addr         string `env:"ADDR" envDefault:":8080" desc:"address that clients connect to"`
 	InternalAddr string `env:"INTERNAL_ADDR" envDefault:"127.0.0.1:9000" desc:"address of health, readiness, metrics, pprof and the server API"`
 
+	TLSCertFile string `env:"TLS_CERT_FILE" desc:"file with the certificate chain (PEM) that clients are shown on ADDR, which speaks TLS then; it is read again when it changes, and on SIGHUP"`
+	TLSKeyFile  string `env:"TLS_KEY_FILE" desc:"file with the private key (PEM) of TLS_CERT_FILE"`
+
 	RedisURL          string        `env:"REDIS_URL" shown:"embedded" desc:"redis://, rediss:// or unix:// URL; empty starts an embedded Redis, for trying out only"`
 	EmbeddedRedisAddr string        `env:"EMBEDDED_REDIS_ADDR" shown:"127.0.0.1:6379, or a free port" desc:"address of the embedded Redis; port 0 takes a free one"`
 	RedisPrefix       string        `env:"REDIS_PREFIX" desc:"what the names of the Redis channels begin with, before the channel's own name"`
@@ -131,6 +134,9 @@ func configError(lines []string) error {
 func (c *config) contradictions(goos string) (bad []string) {
 	if c.Mode == modeOptimized && goos != "linux" {
 		bad = append(bad, "MODE=optimized: needs Linux (epoll), and this is "+goos+": set MODE=idiomatic")
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		bad = append(bad, "TLS_CERT_FILE and TLS_KEY_FILE: one is set without the other: set both, or none")
 	}
 	if c.PingInterval > 0 && c.PongTimeout >= c.PingInterval {
 		bad = append(bad, fmt.Sprintf("PONG_TIMEOUT=%v: must be shorter than PING_INTERVAL (%v)", c.PongTimeout, c.PingInterval))

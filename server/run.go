@@ -31,15 +31,17 @@ var errDraining = errors.New("draining")
 
 // node is a running server: what run starts and, in reverse, ends.
 type node struct {
-	config   config
-	stderr   io.Writer
-	log      *slog.Logger
-	bus      *redisbus.Bus
-	engine   modes.Engine
-	door     *modes.Door
-	stats    *modes.Stats
-	rules    session.Rules
-	draining atomic.Bool
+	config config
+	stderr io.Writer
+	log    *slog.Logger
+	bus    *redisbus.Bus
+	engine modes.Engine
+	door   *modes.Door
+	stats  *modes.Stats
+	rules  session.Rules
+	// certificate is what the public listener's TLS rests on; nil: it speaks none.
+	certificate *certificate
+	draining    atomic.Bool
 	// collectors are metrics beside those of bus, engine and stats.
 	collectors []prometheus.Collector
 	// publishLine is a command line that publishes to the channel news.
@@ -53,6 +55,13 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 	n := &node{config: c, stderr: stderr, log: newLog(c, stderr), stats: modes.NewStats()}
 	if err := n.reserveDescriptors(); err != nil {
 		return err
+	}
+	if c.TLSCertFile != "" {
+		certificate, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, n.log)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errConfig, err)
+		}
+		n.certificate = certificate
 	}
 	internal, err := net.Listen("tcp", c.InternalAddr)
 	if err != nil {
@@ -172,7 +181,7 @@ func (n *node) open() error {
 		return err
 	}
 	n.door = door
-	n.engine, err = newEngine(c, modes.Config{
+	shared := modes.Config{
 		Addr: c.Addr, Handler: handler, Bus: n.bus, Door: door, Rules: n.rules,
 		Limits: modes.Limits{
 			MaxMessageSize: c.MaxMessageSize, MaxQueuedBytes: c.MaxQueuedBytes,
@@ -180,7 +189,11 @@ func (n *node) open() error {
 			SubscribeTimeout: c.SubscribeTimeout, GapRate: c.GapRate,
 		},
 		Compression: c.Compression, Stats: n.stats, Log: n.log,
-	})
+	}
+	if n.certificate != nil {
+		shared.TLS = n.certificate.config()
+	}
+	n.engine, err = newEngine(c, shared)
 	if err != nil {
 		return fmt.Errorf("tandem: ADDR=%s: %w", c.Addr, err)
 	}
@@ -191,7 +204,7 @@ func (n *node) open() error {
 // the text log would escape, so that there it is printed beside the log.
 func (n *node) announceEmbedded() {
 	n.log.Warn("embedded Redis: for trying out only; set REDIS_URL for a real one")
-	page := pageURL(n.engine.Addr())
+	page := pageURL(n.engine.Addr(), n.certificate != nil)
 	if n.config.LogFormat == "json" {
 		n.log.Info("try it", "page", page, "publish", n.publishLine)
 		return
@@ -200,12 +213,16 @@ func (n *node) announceEmbedded() {
 }
 
 // pageURL is where a browser on this machine finds the demo page.
-func pageURL(addr net.Addr) string {
+func pageURL(addr net.Addr, secure bool) string {
 	host, port, _ := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port) + "/"
 }
 
 // serve runs the engine and the internal listener until stop, then drains.
@@ -220,6 +237,9 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	var running sync.WaitGroup
 	running.Go(func() { inside <- server.Serve(internal) })
 	running.Go(func() { n.door.WatchMemory(ctx) })
+	if n.certificate != nil {
+		running.Go(func() { n.certificate.watch(ctx) })
+	}
 	defer func() {
 		cancel()
 		stopInternal(server)
@@ -293,6 +313,9 @@ func (n *node) metrics() *prometheus.Registry {
 			func() float64 { return float64(n.config.MaxConnections) }),
 	)
 	n.stats.Register(registry)
+	if n.certificate != nil {
+		n.certificate.register(registry)
+	}
 	registry.MustRegister(n.collectors...)
 	if own, ok := n.engine.(prometheus.Collector); ok {
 		registry.MustRegister(own)

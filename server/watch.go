@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net/url"
 	"slices"
@@ -35,8 +37,12 @@ func watch(i *invocation) int {
 	if err != nil {
 		return outcome(i.stderr, err)
 	}
+	var trusted *tls.Config
 	if *endpoint == "" {
 		*endpoint = c.endpoint()
+		if trusted, err = c.own(); err != nil {
+			return outcome(i.stderr, err)
+		}
 	}
 	if u, err := url.Parse(*endpoint); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
 		return refuse(i.stderr, fmt.Sprintf("tandem: watch: -url=%s: write ws:// or wss://, as in ws://localhost:8080%s",
@@ -44,7 +50,7 @@ func watch(i *invocation) int {
 	}
 	ctx, cancel := interrupted()
 	defer cancel()
-	w := &watcher{stdout: i.stdout, stderr: i.stderr, config: &c, token: *token, most: *most, ended: make(chan error, 1)}
+	w := &watcher{stdout: i.stdout, stderr: i.stderr, config: &c, token: *token, most: *most, tls: trusted, ended: make(chan error, 1)}
 	return outcome(i.stderr, w.run(ctx, *endpoint, flags.Args()))
 }
 
@@ -52,7 +58,11 @@ func watch(i *invocation) int {
 func (c *config) endpoint() string {
 	// The configuration has been checked.
 	address, _ := reachable(c.Addr)
-	return "ws://" + address + modes.PathCentrifuge
+	scheme := "ws://"
+	if c.TLSCertFile != "" {
+		scheme = "wss://"
+	}
+	return scheme + address + modes.PathCentrifuge
 }
 
 // watcher prints what a client of the published SDK for Go tells. The SDK calls
@@ -60,14 +70,37 @@ func (c *config) endpoint() string {
 type watcher struct {
 	stdout, stderr io.Writer
 	config         *config
-	token          string // to connect with; empty: one is made, where there is a secret
-	most, seen     uint64 // messages; most 0: no limit
+	token          string      // to connect with; empty: one is made, where there is a secret
+	most, seen     uint64      // messages; most 0: no limit
+	tls            *tls.Config // nil: as any client
 	ended          chan error
+}
+
+// own lets a client in this environment trust the server that runs with it, by the
+// certificate that it shows and not by a name, for its address need not be one. It is
+// nil where TLS is off.
+func (c *config) own() (*tls.Config, error) {
+	if c.TLSCertFile == "" {
+		return nil, nil
+	}
+	pair, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	return &tls.Config{
+		InsecureSkipVerify: true, // VerifyConnection does it
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if !state.PeerCertificates[0].Equal(pair.current.Load().Leaf) {
+				return fmt.Errorf("tandem: watch: the server shows another certificate than %s holds", c.TLSCertFile)
+			}
+			return nil
+		},
+	}, nil
 }
 
 // run returns nil when ctx is done or enough messages have come.
 func (w *watcher) run(ctx context.Context, endpoint string, channels []string) error {
-	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version}
+	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version, TLSConfig: w.tls}
 	if w.token == "" && w.config.TokenSecret != "" {
 		options.GetToken = func(centrifuge.ConnectionTokenEvent) (string, error) { return w.sign("") }
 	}
