@@ -13,9 +13,6 @@ import (
 // channel is one channel of this node: who has to hear of a publication.
 type channel struct {
 	name string
-	// wants counts subscribers by form, over all loops: a frame that nobody
-	// wants is not made.
-	wants [wire.Forms]atomic.Int32
 	// audiences are the loops' own; nil where a loop has no subscriber.
 	audiences []atomic.Pointer[audience]
 }
@@ -70,6 +67,20 @@ type audience struct {
 	members   []member
 	requests  []*request // that wait for Redis to confirm the channel
 	batch     *batch     // publications of this turn, nil between turns
+
+	// wants counts members by form: a frame that nobody wants is not made. Others
+	// read it; the loop alone writes, and takes back those that have left only when
+	// it empties its inbox, see leaving.
+	wants [wire.Forms]atomic.Int32
+}
+
+// leaving is a member that has left and still counts as wanting frames, until the
+// loop has taken what was published before. Else somebody who joins in the meantime
+// would get what waits in the inbox from before, and miss what came there while
+// nobody wanted it: a hole in the middle of what he sees.
+type leaving struct {
+	audience *audience
+	form     wire.Form
 }
 
 // member is one subscribed connection: its record, and which of its
@@ -176,7 +187,7 @@ func (l *loop) join(index uint32, r *record, a *audience, byServer bool) {
 		m.place |= serverSide
 	}
 	a.members = append(a.members, m)
-	a.channel.wants[r.form()].Add(1)
+	a.wants[r.form()].Add(1)
 	l.engine.Stats.Subscriptions.Add(1)
 }
 
@@ -191,7 +202,7 @@ func (l *loop) drop(r *record, slot uint32) {
 		a.members[s.position] = moved
 		a.members = a.members[:last]
 		l.subscription(l.slab.at(moved.record), moved.slot()).position = s.position
-		a.channel.wants[r.form()].Add(-1)
+		l.left = append(l.left, leaving{a, r.form()})
 		l.engine.Stats.Subscriptions.Add(-1)
 	}
 	l.forget(r, slot)

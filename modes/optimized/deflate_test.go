@@ -138,12 +138,13 @@ func TestDropCountsByForm(t *testing.T) {
 	l.testConnection(t, wire.JSON, a)
 	r, _ := l.testDeflateConnection(t, wire.JSON, a)
 	wants := func() (int32, int32) {
-		return a.channel.wants[wire.JSON.Form(false)].Load(), a.channel.wants[wire.JSON.Form(true)].Load()
+		return a.wants[wire.JSON.Form(false)].Load(), a.wants[wire.JSON.Form(true)].Load()
 	}
 	if plain, deflated := wants(); plain != 1 || deflated != 1 {
 		t.Errorf("wants are %d and %d, want 1 and 1", plain, deflated)
 	}
 	l.leaveAll(r)
+	l.empty()
 	if plain, deflated := wants(); plain != 1 || deflated != 0 {
 		t.Errorf("wants are %d and %d, want 1 and 0", plain, deflated)
 	}
@@ -154,9 +155,9 @@ func TestDropCountsByForm(t *testing.T) {
 func (l *loop) testDeflateConnection(tb testing.TB, p wire.Protocol, a *audience) (*record, *os.File) {
 	tb.Helper()
 	r, client := l.testConnection(tb, p, a)
-	a.channel.wants[r.form()].Add(-1)
+	a.wants[r.form()].Add(-1)
 	r.deflate = true
-	a.channel.wants[r.form()].Add(1)
+	a.wants[r.form()].Add(1)
 	return r, client
 }
 

@@ -145,11 +145,19 @@ func (e *Engine) Deliver(name string, data []byte) {
 	if c == nil {
 		return
 	}
+	var wants [wire.Forms]bool
+	for i := range c.audiences {
+		if a := c.audiences[i].Load(); a != nil {
+			for form := range wants {
+				wants[form] = wants[form] || a.wants[form].Load() > 0
+			}
+		}
+	}
 	var frames frames
 	repaired := false
 	for p := range wire.Pushed {
 		plain, deflated := p.Form(false), p.Form(true)
-		wanted, wantedDeflated := c.wants[plain].Load() > 0, !p.OverHTTP() && c.wants[deflated].Load() > 0
+		wanted, wantedDeflated := wants[plain], !p.OverHTTP() && wants[deflated]
 		if !wanted && !wantedDeflated {
 			continue
 		}

@@ -81,14 +81,34 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 }
 
 func (l *loop) publishNow(name string, data string) {
-	c := l.engine.directory.find(name)
-	var f frames
-	for p := range f {
-		if c.wants[p].Load() > 0 {
-			f[p], _ = wire.PushFrame(wire.Protocol(p), name, []byte(data))
-		}
+	l.engine.Deliver(name, []byte(data))
+}
+
+// TestWhoComesBackSeesNoHole: a member leaves while a publication waits in the
+// inbox, the next one comes, and somebody joins before the loop looks: he gets all
+// that the inbox holds, or nothing of it.
+func TestWhoComesBackSeesNoHole(t *testing.T) {
+	l := testLoop(t)
+	a := l.testAudience("news")
+	l.testConnection(t, wire.Raw, a) // so that the audience stays
+	first, _ := l.testConnection(t, wire.JSON, a)
+	l.publishNow("news", "1")
+	l.leaveAll(first)
+	l.publishNow("news", "2")
+	_, second := l.testConnection(t, wire.JSON, a)
+	l.publishNow("news", "3")
+	l.empty()
+	var want []byte
+	for _, data := range []string{"1", "2", "3"} {
+		frame, _ := wire.PushFrame(wire.JSON, "news", []byte(data))
+		want = append(want, frame...)
 	}
-	l.inbox.publish(c.audiences[0].Load(), f)
+	if got := readAll(t, second); !bytes.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n := a.wants[wire.JSON.Form(false)].Load(); n != 1 {
+		t.Errorf("%d want JSON frames, want 1", n)
+	}
 }
 
 func TestFanOutJoinsFramesInOrder(t *testing.T) {

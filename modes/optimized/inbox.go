@@ -31,11 +31,20 @@ type inbox struct {
 	closed       bool
 }
 
-// publish adds a publication; it is dropped once the loop has ended.
+// publish adds a publication, with those of the frames that a wants now: whether
+// it does is decided once, in the order in which the loop takes them. It is dropped
+// where a wants none, and once the loop has ended.
 func (b *inbox) publish(a *audience, f frames) {
 	b.mu.Lock()
-	first := len(b.publications) == 0 && len(b.tasks) == 0
-	if !b.closed {
+	wanted := false
+	for form := range f {
+		if f[form] != nil && a.wants[form].Load() == 0 {
+			f[form] = nil
+		}
+		wanted = wanted || f[form] != nil
+	}
+	first := wanted && len(b.publications) == 0 && len(b.tasks) == 0
+	if wanted && !b.closed {
 		if len(b.publications) == 0 {
 			b.since = modes.Now()
 		}
@@ -71,10 +80,14 @@ func (b *inbox) ring() {
 }
 
 // take returns what is in the inbox and leaves it the given slices, emptied, to
-// fill next. since is when the first of the publications came.
-func (b *inbox) take(publications []publication, tasks []func()) (_ []publication, since modes.Instant, _ []func()) {
+// fill next. since is when the first of the publications came. Those who have left
+// want nothing of what comes after.
+func (b *inbox) take(publications []publication, tasks []func(), left []leaving) (_ []publication, since modes.Instant, _ []func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, member := range left {
+		member.audience.wants[member.form].Add(-1)
+	}
 	takenPublications, takenTasks := b.publications, b.tasks
 	b.publications, b.tasks = publications[:0], tasks[:0]
 	return takenPublications, b.since, takenTasks

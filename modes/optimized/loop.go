@@ -49,6 +49,7 @@ type loop struct {
 	inputs     table[input]
 	outboxes   table[outbox]
 	audiences  table[audience]
+	left       []leaving // since the inbox was emptied last
 	more       table[[]subscription]
 	// addresses is what connections count as where limits hold for one address.
 	addresses map[uint32]modes.Address
@@ -218,7 +219,9 @@ func (l *loop) end() {
 // task may add a subscriber to whom they are not due. False: there was nothing.
 func (l *loop) empty() bool {
 	var since modes.Instant
-	l.publications, since, l.tasks = l.inbox.take(l.publications, l.tasks)
+	l.publications, since, l.tasks = l.inbox.take(l.publications, l.tasks, l.left)
+	clear(l.left)
+	l.left = l.left[:0]
 	if len(l.publications) == 0 && len(l.tasks) == 0 {
 		return false
 	}
