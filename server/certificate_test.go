@@ -25,7 +25,7 @@ import (
 )
 
 // pairFiles writes a certificate with this serial number, and its key.
-func pairFiles(t *testing.T, directory string, serial int64) (certFile, keyFile string) {
+func pairFiles(t testing.TB, directory string, serial int64) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,7 +50,7 @@ func pairFiles(t *testing.T, directory string, serial int64) (certFile, keyFile 
 	return certFile, keyFile
 }
 
-func writeFile(t *testing.T, name string, content []byte) {
+func writeFile(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, content, 0o600); err != nil {
 		t.Fatal(err)
