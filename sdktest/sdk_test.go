@@ -18,7 +18,7 @@ import (
 
 // enoughTests is how many tests each run has at least: fewer, and part of them
 // was not run.
-const enoughTests = 146
+const enoughTests = 150
 
 // summary is a line of the totals that Node's test runner ends with.
 var summary = regexp.MustCompile(`(?m)^(?:ℹ|#) (tests|pass|fail|cancelled|skipped|todo) (\d+)$`)
@@ -44,8 +44,10 @@ func TestSDKs(t *testing.T) {
 
 // suite runs the JavaScript tests against one mode.
 func suite(t *testing.T, server, mode string) {
+	certFile, keyFile := certificate(t)
 	node := exec.CommandContext(t.Context(), "node", "--test-reporter=spec", "suite.js")
-	node.Env = append(os.Environ(), "MODE="+mode, "TANDEM_SERVER="+server, "END_WITH_STDIN=1")
+	node.Env = append(os.Environ(), "MODE="+mode, "TANDEM_SERVER="+server, "END_WITH_STDIN=1",
+		"TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "NODE_EXTRA_CA_CERTS="+certFile)
 	var output bytes.Buffer
 	node.Stdout, node.Stderr = &output, &output
 	if testing.Verbose() {

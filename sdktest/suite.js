@@ -9,11 +9,16 @@ import {outages} from "./tests/outages.js";
 import {compression} from "./tests/compression.js";
 import {demo} from "./tests/demo.js";
 import {streams} from "./tests/streams.js";
+import {tls} from "./tests/tls.js";
 import {tokens} from "./tests/tokens.js";
 
 const mode = process.env.MODE;
 if (!mode || !process.env.TANDEM_SERVER) {
   console.error("sdktest: set MODE to idiomatic or optimized, and TANDEM_SERVER to the server's binary; or run make sdktest");
+  process.exit(2);
+}
+if (!process.env.TLS_CERT_FILE || !process.env.TLS_KEY_FILE || !process.env.NODE_EXTRA_CA_CERTS) {
+  console.error("sdktest: set TLS_CERT_FILE and NODE_EXTRA_CA_CERTS to a certificate for 127.0.0.1, and TLS_KEY_FILE to its key; or run make sdktest");
   process.exit(2);
 }
 // go test holds the other end of standard input: when it is gone, so is this.
@@ -33,6 +38,7 @@ describe("MODE=" + mode, () => {
   compression(world);
   outages(world);
   tokens(world);
+  tls(world);
   demo(world);
   streams(world);
 });
