@@ -16,7 +16,7 @@ type secureSocket struct{ socket *socket }
 var _ net.Conn = secureSocket{}
 
 func (s secureSocket) Read(p []byte) (int, error)         { return s.socket.Read(p) }
-func (s secureSocket) Write(p []byte) (int, error)        { return s.socket.secure.Write(p) }
+func (s secureSocket) Write(p []byte) (int, error)        { return s.socket.Write(p) }
 func (s secureSocket) Close() error                       { return s.socket.Close() }
 func (s secureSocket) CloseWrite() error                  { return s.socket.CloseWrite() }
 func (s secureSocket) LocalAddr() net.Addr                { return s.socket.LocalAddr() }
@@ -41,6 +41,10 @@ func (s *socket) receive(p []byte) (int, error) {
 	}
 	return s.TCPConn.Read(p)
 }
+
+// Write implements net.Conn. What is in place of the TCP connection's own must be, for
+// whoever has the socket and not its secureSocket.
+func (s *socket) Write(p []byte) (int, error) { return s.sender().Write(p) }
 
 // sender is where to write what the client is to read.
 func (s *socket) sender() io.Writer {
