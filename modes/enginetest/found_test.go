@@ -69,6 +69,8 @@ var foundRequests = []struct {
 	{"unknown transfer encoding", upgrade(modes.PathEcho, "Transfer-Encoding: gzip").bytes()},
 	{"expectation", upgrade(modes.PathEcho, "Expect: x").bytes()},
 	{"upgrade in a list", upgrade(modes.PathEcho).with("Upgrade", "Upgrade: h2c, websocket").bytes()},
+	{"connection with a parameter", upgrade(modes.PathEcho).with("Connection", "Connection:upgrade;q=1").bytes()},
+	{"connection with a word behind it", upgrade(modes.PathEcho).with("Connection", "Connection: upgrade x").bytes()},
 	{"connection by a tab", upgrade(modes.PathEcho).with("Connection", "Connection: Upgrade\tkeep-alive").bytes()},
 	{"connection in a list with nothing between commas", upgrade(modes.PathEcho).with("Connection", "Connection: a, ,upgrade,").bytes()},
 	{"version of spaces", upgrade(modes.PathEcho).with("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13 ").bytes()},

@@ -83,6 +83,10 @@ func (h *handshaker) inspect(request []byte) bool {
 			seen |= 1 << i
 			value = bytes.TrimLeft(value, " ")
 			switch once {
+			case "Upgrade", "Connection":
+				if !plainList(value) {
+					return false
+				}
 			case "Host":
 				if !modes.ValidHost(value) {
 					return false
@@ -129,6 +133,20 @@ func plainName(name []byte) bool {
 		}
 	}
 	return len(name) > 0
+}
+
+// plainList tells whether a header's value is a list of such tokens with a comma
+// between them, and nothing else: the Upgrader overlooks what stands behind one, as
+// in "upgrade;q=1".
+func plainList(value []byte) bool {
+	for more := true; more; {
+		var part []byte
+		part, value, more = bytes.Cut(value, []byte{','})
+		if !plainName(bytes.Trim(part, " ")) {
+			return false
+		}
+	}
+	return true
 }
 
 var nameBytes = func() (table [256]bool) {
