@@ -58,7 +58,11 @@ func (n *node) dialNarrow(t tester) *client {
 	return n.dialWith(t, &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
-			failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
+			failed = errors.Join(
+				syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1),
+				// Segments that fit its window: for those of loopback's size the
+				// kernel waits with a timer that doubles, for seconds.
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536))
 		})
 		return errors.Join(err, failed)
 	}})
