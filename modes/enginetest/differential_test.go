@@ -196,7 +196,8 @@ func (c *client) answers() outcome {
 		case ended(err) && r == nil:
 			return outcome{all, refused}
 		case err != nil && !ended(err):
-			c.t.Errorf("after %q: %v", all, err)
+			// Such as what follows the answer to a HEAD, which has no body and says how
+			// long it would be: alike or not is all that counts.
 			return outcome{all, "no response"}
 		case r.StatusCode == http.StatusBadRequest:
 			return outcome{all, refused}
@@ -217,5 +218,10 @@ func (c *client) answers() outcome {
 			return outcome{append(all, answer), "refused"}
 		}
 		all = append(all, answer+" "+body)
+		if r.StatusCode >= http.StatusOK {
+			// What follows is another request, and net/http's in both modes; how long
+			// it waits for one that does not come differs.
+			return outcome{all, "answered"}
+		}
 	}
 }
