@@ -11,14 +11,14 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-var picture = flag.String("picture", "", "write the README's picture to this `file`, after two minutes of load")
+var picture = flag.String("picture", "", "write the README's picture to this `file`, after half a minute of load")
 
 // TestPicture takes the picture of the page that the README shows.
 func TestPicture(t *testing.T) {
 	settings, samples := Settings{Connections: 60, Rate: 5, Size: 128, Channels: 1}, "2"
 	path := filepath.Join(t.TempDir(), "live.png")
 	if *picture != "" {
-		settings, samples, path = Settings{Connections: 5000, Rate: 3, Size: 128, Channels: 1}, "118", *picture
+		settings, samples, path = Settings{Connections: 5000, Rate: 3, Size: 128, Channels: 1}, "24", *picture
 	}
 	s := startStage(t, settings)
 	b := openTab(t, s.url, 1360, 900)
