@@ -253,6 +253,11 @@ func testFanoutCounted(t *testing.T, build Build) {
 	if got := n.stats.BytesIn.Load(); got < 4*uint64(len(`{"id":1,"connect":{"subs":{"news":{}}}}`)) {
 		t.Errorf("%d bytes of clients are counted, which is less than their commands have", got)
 	}
+	// What is counted may be so a moment after it was written, replies too.
+	await(t, "the replies to be counted", func() (bool, string) {
+		out := n.stats.FramesOut.Load()
+		return out == 4, fmt.Sprintf("%d frames", out)
+	})
 	frames, bytes := n.stats.FramesOut.Load(), n.stats.BytesOut.Load()
 	const messages = 10
 	size := 0
@@ -264,7 +269,6 @@ func testFanoutCounted(t *testing.T, build Build) {
 			c.expectPush("news", data)
 		}
 	}
-	// What is counted may be so a moment after it was written.
 	await(t, "the publications to be counted", func() (bool, string) {
 		publications, published := n.stats.Publications.Load(), n.stats.PublicationBytes.Load()
 		out, outBytes := n.stats.FramesOut.Load()-frames, n.stats.BytesOut.Load()-bytes
