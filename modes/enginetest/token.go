@@ -1,24 +1,15 @@
 package enginetest
 
 import (
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/centrifugal/protocol"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/token"
 	"github.com/tandem-ws/tandem/modes/wire"
 )
 
@@ -35,68 +26,6 @@ var tokenCases = []suiteCase{
 	{"token/server-side channels", eachKey(testTokenChannels)},
 	{"command rate", testCommandRate},
 }
-
-// signer makes the tokens of a case.
-type signer struct {
-	t      tester
-	method jwt.SigningMethod
-	key    any
-}
-
-// eachKey runs a case with a secret, which engines verify on the spot, and with a
-// public key, which they may not.
-func eachKey(run func(*testing.T, Build, signer, func(*setup))) func(*testing.T, Build) {
-	return func(t *testing.T, build Build) {
-		const secret = "a secret of thirty-two bytes, ok"
-		public, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, c := range map[string]struct {
-			signer
-			token.Options
-		}{
-			"HS256": {signer{t, jwt.SigningMethodHS256, []byte(secret)}, token.Options{Secret: secret}},
-			"EdDSA": {signer{t, jwt.SigningMethodEdDSA, private}, token.Options{PublicKeys: pemOf(t, public)}},
-		} {
-			t.Run(name, func(t *testing.T) {
-				v, err := token.New(c.Options)
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.t = t
-				run(t, build, c.signer, func(s *setup) {
-					s.rules.Tokens, s.rules.PrivatePrefix = v, "$"
-				})
-			})
-		}
-	}
-}
-
-func pemOf(t tester, key crypto.PublicKey) []byte {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		t.Fatalf("encode a key: %v", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-}
-
-// sign makes a token of user 42 with more claims, in pairs of name and value.
-func (s signer) sign(more ...any) string {
-	s.t.Helper()
-	claims := jwt.MapClaims{"sub": "42"}
-	for i := 0; i < len(more); i += 2 {
-		claims[more[i].(string)] = more[i+1]
-	}
-	text, err := jwt.NewWithClaims(s.method, claims).SignedString(s.key)
-	if err != nil {
-		s.t.Fatalf("sign a token: %v", err)
-	}
-	return text
-}
-
-// in is a time that many seconds from now, as tokens have it.
-func in(seconds int64) int64 { return time.Now().Unix() + seconds }
 
 // connectWith sends the connect command with a token and returns the reply.
 func (c *client) connectWith(token string) *protocol.Reply {
@@ -271,90 +200,6 @@ func testTokenSubExpires(t *testing.T, build Build, s signer, tokens func(*setup
 	}
 }
 
-func testTokenRaw(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	target := func(channel string, tokens ...string) string {
-		return modes.PathRaw + "?" + url.Values{"channel": {channel}, "token": tokens}.Encode()
-	}
-	for name, c := range map[string]struct {
-		target, bearer string
-		status         int
-	}{
-		"no token":                 {target("a"), "", 401},
-		"no token, private":        {target("$a"), "", 401},
-		"nonsense":                 {target("a", "nonsense"), "", 401},
-		"expired":                  {target("a", s.sign("exp", in(-1))), "", 401},
-		"one of two is bad":        {target("a", s.sign(), "nonsense"), "", 401},
-		"of two users":             {target("$a", s.sign("sub", "1"), s.sign("channel", "$a")), "", 401},
-		"bound to a client":        {target("$a", s.sign("channel", "$a", "client", "c")), "", 401},
-		"connection token, public": {target("a", s.sign()), "", 101},
-		"bearer":                   {target("a"), s.sign(), 101},
-		"bad bearer":               {target("a"), "nonsense", 401},
-		"private, connection only": {target("$a", s.sign()), "", 403},
-		"private, another's":       {target("$a", s.sign("channel", "$b")), "", 403},
-		"private":                  {target("$a", s.sign("channel", "$a")), "", 101},
-		"private, bearer":          {target("$a"), s.sign("channel", "$a"), 101},
-		"private, both":            {target("$a", s.sign("channel", "$a")), s.sign(), 101},
-		"private, by connection":   {target("$a", s.sign("channels", []string{"$a"})), "", 101},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var headers []string
-			if c.bearer != "" {
-				headers = append(headers, "Authorization: Bearer "+c.bearer)
-			}
-			conn := n.dial(t)
-			// What follows the handshake is not lost while the token is looked at.
-			conn.write(append(upgrade(c.target, headers...).bytes(), encode(frame{op: 9, body: []byte("ahead")})...))
-			if c.status != http.StatusSwitchingProtocols {
-				conn.expectRefusal(c.status)
-				return
-			}
-			conn.expectUpgrade("")
-			conn.expect(frame{op: 10, body: []byte("ahead")})
-		})
-	}
-	awaitCount(t, n.stats.Refused, modes.RefusedNoToken.Reason, 2)
-	awaitCount(t, n.stats.Refused, modes.RefusedTokenExpired.Reason, 1)
-	awaitCount(t, n.stats.Refused, modes.RefusedPermission.Reason, 2)
-}
-
-func testTokenRawExpires(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	c := n.open(t, modes.PathRaw+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4))+"&token="+s.sign("exp", in(1000)))
-	c.expectClose(int(wire.DisconnectExpired.Code))
-}
-
-// Over plain HTTP tokens work as on the raw endpoint.
-func testTokenStreams(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	for path, p := range streams {
-		for token, status := range map[string]int{
-			"": http.StatusUnauthorized, "nonsense": http.StatusUnauthorized, s.sign(): http.StatusForbidden,
-			s.sign("channel", "$a"): http.StatusOK,
-		} {
-			byQuery, byHeader := n.dial(t), n.dial(t)
-			target, headers := path+"?channel=$a", []string(nil)
-			if token != "" {
-				headers = append(headers, "Authorization: Bearer "+token)
-			}
-			byHeader.write(get(target, headers...).bytes())
-			if token != "" {
-				target += "&token=" + token
-			}
-			byQuery.write(get(target).bytes())
-			for _, c := range []*client{byQuery, byHeader} {
-				if status == http.StatusOK {
-					c.expectStream(p)
-					continue
-				}
-				c.expectRefusal(status)
-			}
-		}
-	}
-	c := n.openStream(t, modes.PathSSE+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4)))
-	c.expectStreamEnd(wire.DisconnectExpired)
-}
-
 // The channels that a connection token names are the server's to subscribe to.
 func testTokenChannels(t *testing.T, build Build, s signer, tokens func(*setup)) {
 	n := start(t, build, tokens)
@@ -369,43 +214,4 @@ func testTokenChannels(t *testing.T, build Build, s signer, tokens func(*setup))
 	}
 	n.bus.lost("$mine")
 	c.expectClose(int(wire.DisconnectInsufficient.Code))
-}
-
-// Who sends more commands than it may is told so, and shown out if it goes on.
-func testCommandRate(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.CommandRate, s.rules.MaxChannels = 1, 20 })
-	polite, flood := n.session(t), n.session(t)
-	for i := range 19 {
-		polite.subscribe(strconv.Itoa(i))
-	}
-	var commands []frame
-	for i := range 100 {
-		commands = append(commands, flood.encode(&protocol.Command{Id: uint32(i + 2), Ping: &protocol.PingRequest{}}))
-	}
-	flood.send(commands...)
-	answered, refused := 0, 0
-	for _, message := range flood.expectCloseLater(int(wire.DisconnectTooManyRequests.Code)) {
-		replies, err := decode(flood.protocol, message)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range replies {
-			switch {
-			case r.Ping != nil && refused == 0:
-				answered++
-			case r.GetError().GetCode() == 111 && r.Error.Temporary:
-				refused++
-			case r.Ping == nil:
-				t.Fatalf("got %s", show(r))
-			}
-		}
-	}
-	// The second may have turned meanwhile.
-	if answered < 20 || answered > 30 || refused < 15 {
-		t.Errorf("%d commands were answered and %d refused", answered, refused)
-	}
-	awaitCount(t, n.stats.Refusals, wire.ErrorTooManyRequests.Message, refused)
-	n.awaitDisconnects(t, wire.DisconnectTooManyRequests.Reason, 1)
-	n.bus.publish("0", "1")
-	polite.expectPush("0", "1")
 }

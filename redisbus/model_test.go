@@ -1,0 +1,319 @@
+package redisbus
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// model is a Redis with one connection, and what the callers of channels hold
+// and wait for, entered separately.
+type model struct {
+	t   *testing.T
+	rnd *rand.Rand
+	c   *channels
+	now time.Duration
+
+	redis    map[string]bool // names subscribed on the connection
+	command  []string        // in flight
+	joining  bool            // the command is SUBSCRIBE
+	up       bool
+	denied   map[string]bool // names that Redis refuses
+	held     map[string]int  // by channel, confirmed references
+	waiting  []wait
+	gaps     map[string]bool // channels held without a break since the link broke
+	reported int
+}
+
+type wait struct {
+	channel string
+	pending *pending
+}
+
+const modelChannels = 12
+
+func (m *model) anyChannel() string { return fmt.Sprintf("c%d", m.rnd.IntN(modelChannels)) }
+
+func (m *model) acquire() {
+	channel := m.anyChannel()
+	p, _, err := m.c.acquire(channel)
+	switch {
+	case !m.up:
+		if !errors.Is(err, ErrNotConnected) {
+			m.t.Fatalf("acquire while down: %v", err)
+		}
+	case err != nil:
+		m.t.Fatalf("acquire: %v", err)
+	case p == nil:
+		if !m.redis[m.c.prefix+channel] {
+			m.t.Fatalf("%s granted without a subscription in Redis", channel)
+		}
+		m.held[channel]++
+	default:
+		m.waiting = append(m.waiting, wait{channel, p})
+	}
+}
+
+func (m *model) release() {
+	channel := m.anyChannel()
+	if m.held[channel] == 0 && m.awaited(channel) {
+		// It would take the reference of the waiting call, which no caller does.
+		return
+	}
+	held, _ := m.c.release(channel, m.now)
+	if m.held[channel] == 0 {
+		if held {
+			m.t.Fatalf("released %s, which nobody holds", channel)
+		}
+		return
+	}
+	if !held {
+		m.t.Fatalf("%s has no reference, want %d", channel, m.held[channel])
+	}
+	m.held[channel]--
+	m.forgetGap(channel)
+}
+
+// forgetGap is called when a reference has gone: nobody is told of a gap that
+// happened before they came.
+func (m *model) forgetGap(channel string) {
+	if m.held[channel] == 0 && !m.awaited(channel) {
+		delete(m.gaps, channel)
+	}
+}
+
+func (m *model) awaited(channel string) bool {
+	return slices.ContainsFunc(m.waiting, func(w wait) bool { return w.channel == channel })
+}
+
+func (m *model) abandon() {
+	if len(m.waiting) == 0 {
+		return
+	}
+	i := m.rnd.IntN(len(m.waiting))
+	w := m.waiting[i]
+	m.waiting = slices.Delete(m.waiting, i, i+1)
+	if resolved, err := m.c.abandon(w.channel, w.pending); resolved {
+		m.t.Fatalf("%s is resolved (%v) and still waiting", w.channel, err)
+	}
+	m.forgetGap(w.channel)
+}
+
+// collect takes the waiting calls that have been resolved.
+func (m *model) collect(want error) {
+	var failed []string
+	m.waiting = slices.DeleteFunc(m.waiting, func(w wait) bool {
+		select {
+		case <-w.pending.done:
+		default:
+			return false
+		}
+		if !errors.Is(w.pending.err, want) {
+			m.t.Fatalf("%s resolved with %v, want %v", w.channel, w.pending.err, want)
+		}
+		if want != nil {
+			failed = append(failed, w.channel)
+			return true
+		}
+		if !m.redis[m.c.prefix+w.channel] {
+			m.t.Fatalf("%s confirmed without a subscription in Redis", w.channel)
+		}
+		m.held[w.channel]++
+		return true
+	})
+	for _, channel := range failed {
+		m.forgetGap(channel)
+	}
+}
+
+func (m *model) send() {
+	if !m.up || m.command != nil {
+		return
+	}
+	join, leave, _ := m.c.next(m.now)
+	if m.joining = join != nil; m.joining {
+		m.command = join
+	} else {
+		m.command = leave
+	}
+	if len(m.command) > maxBatch {
+		m.t.Fatalf("%d names in one command", len(m.command))
+	}
+	for _, name := range m.command {
+		if m.redis[name] == m.joining {
+			m.t.Fatalf("join %v of %s, which is so already", m.joining, name)
+		}
+		if !m.joining && m.held[strings.TrimPrefix(name, m.c.prefix)] > 0 {
+			m.t.Fatalf("%s is held and unsubscribed", name)
+		}
+	}
+}
+
+var errDenied = errors.New("NOPERM")
+
+func (m *model) answer() {
+	names := m.command
+	m.command = nil
+	switch {
+	case names == nil:
+	case !m.joining:
+		for _, name := range names {
+			delete(m.redis, name)
+		}
+		m.c.confirmUnsubscribe(names)
+	case slices.ContainsFunc(names, func(name string) bool { return m.denied[name] }):
+		if len(names) == 1 {
+			m.report(names)
+		}
+		m.c.refuse(names, errDenied)
+		m.collect(errDenied)
+	default:
+		for _, name := range names {
+			m.redis[name] = true
+		}
+		m.report(names)
+		m.c.confirmSubscribe(names, m.now)
+		m.collect(nil)
+	}
+}
+
+func (m *model) report(names []string) {
+	for _, channel := range m.c.lost(names) {
+		if !m.gaps[channel] {
+			m.t.Fatalf("%s reported as lost without a gap", channel)
+		}
+		delete(m.gaps, channel)
+		m.reported++
+	}
+	for _, name := range names {
+		if channel := strings.TrimPrefix(name, m.c.prefix); m.gaps[channel] {
+			m.t.Fatalf("%s is subscribed again and its gap unreported", channel)
+		}
+	}
+}
+
+func (m *model) disconnect() {
+	if !m.up {
+		return
+	}
+	m.up, m.command = false, nil
+	clear(m.redis)
+	m.c.disconnect()
+	m.collect(ErrNotConnected)
+	if len(m.waiting) > 0 {
+		m.t.Fatalf("%d calls still wait after the link broke", len(m.waiting))
+	}
+	clear(m.gaps)
+	for channel, n := range m.held {
+		if n > 0 {
+			m.gaps[channel] = true
+		}
+	}
+}
+
+func (m *model) connect() {
+	if !m.up {
+		m.up = true
+		m.c.connect()
+	}
+}
+
+func (m *model) check() {
+	want := len(m.waiting)
+	for _, n := range m.held {
+		want += n
+	}
+	known, references, gaps := m.c.size()
+	if references != want || gaps != len(m.gaps) || known > modelChannels {
+		m.t.Fatalf("%d references and %d gaps of %d channels, want %d and %d",
+			references, gaps, known, want, len(m.gaps))
+	}
+}
+
+// settle lets everything come to rest, and compares Redis with what is held.
+func (m *model) settle() {
+	m.connect()
+	clear(m.denied)
+	for range 3 {
+		for {
+			m.send()
+			if m.command == nil {
+				break
+			}
+			m.answer()
+			m.check()
+		}
+		m.now += 2 * m.c.linger
+	}
+	if len(m.waiting) > 0 || len(m.gaps) > 0 {
+		m.t.Fatalf("%d calls wait and %d gaps are unreported at rest", len(m.waiting), len(m.gaps))
+	}
+	for i := range modelChannels {
+		channel := fmt.Sprintf("c%d", i)
+		// A channel that was refused while held is asked for again only by the
+		// next acquire or connection.
+		ref := m.c.refs[channel]
+		if held := m.held[channel] > 0; held != m.redis[m.c.prefix+channel] && (ref == nil || ref.state != detached) {
+			m.t.Fatalf("%s: held %v, subscribed in Redis %v", channel, held, m.redis[m.c.prefix+channel])
+		}
+		if m.held[channel] == 0 && ref != nil {
+			m.t.Fatalf("%s is remembered for nothing", channel)
+		}
+	}
+}
+
+// TestChannelsModel runs random interleavings of everything that can happen to
+// the channels of a link against a model of Redis and of the callers.
+func TestChannelsModel(t *testing.T) {
+	reported := 0
+	for seed := range uint64(400) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { reported += runModel(t, seed) })
+	}
+	if reported == 0 {
+		t.Error("no gap was ever reported: the model exercises too little")
+	}
+}
+
+func runModel(t *testing.T, seed uint64) (reported int) {
+	m := &model{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 0)),
+		c:     newChannels([]string{"", "p:"}[seed%2], time.Second),
+		redis: map[string]bool{}, denied: map[string]bool{},
+		held: map[string]int{}, gaps: map[string]bool{},
+	}
+	if seed%5 == 0 {
+		m.c.linger = 0
+	}
+	for range 600 {
+		switch n := m.rnd.IntN(100); {
+		case n < 25:
+			m.acquire()
+		case n < 50:
+			m.release()
+		case n < 55:
+			m.abandon()
+		case n < 70:
+			m.send()
+		case n < 88:
+			m.answer()
+		case n < 94:
+			m.now += time.Duration(m.rnd.IntN(int(time.Second)))
+		case n < 96:
+			m.connect()
+		case n < 97:
+			m.disconnect()
+		case n < 98:
+			m.settle()
+		default:
+			name := m.c.prefix + m.anyChannel()
+			m.denied[name] = !m.denied[name]
+		}
+		m.check()
+	}
+	m.settle()
+	return m.reported
+}
