@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"flag"
 	"image/png"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/tandem-ws/tandem/compare/browsertest"
 )
 
 var picture = flag.String("picture", "", "write the README's picture to this `file`, after half a minute of load")
@@ -21,19 +24,23 @@ func TestPicture(t *testing.T) {
 		settings, samples, path = Settings{Connections: 5000, Rate: 3, Size: 128, Channels: 1}, "24", *picture
 	}
 	s := startStage(t, settings)
-	b := openTab(t, s.url, 1360, 900)
-	b.do(chromedp.EmulateViewport(1360, 900, chromedp.EmulateScale(2)))
-	b.colors("light")
-	b.await("enough samples", "page.charts.times.length >= "+samples)
-	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	address, err := url.Parse(s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := browsertest.Open(t)
+	b.Media("", "light")
+	b.Do(chromedp.EmulateViewport(1360, 900, chromedp.EmulateScale(2)), chromedp.Navigate(s.url))
+	b.Await("enough samples", "page.charts.times.length >= "+samples)
+	shot := b.Screenshot()
 	if size, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || size.Width != 2720 || size.Height != 1800 {
 		t.Errorf("a picture of %d x %d: %v", size.Width, size.Height, err)
 	}
 	if err := os.WriteFile(path, shot, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b.clean()
+	b.Clean(func(asked string) bool {
+		u, err := url.Parse(asked)
+		return err == nil && u.Host == address.Host
+	}, 5)
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// patience is how long a test waits for something that must happen.
+const patience = 30 * time.Second
+
 // started is a Run in this process.
 type started struct {
 	t     *testing.T
