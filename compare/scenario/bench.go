@@ -79,29 +79,61 @@ func microsPer(m rig.Measured, n int64) float64 {
 	return float64(m.ServerCPU.Nanoseconds()) / 1e3 / float64(n)
 }
 
-// verify publishes one message to each channel and waits until every connection
-// has it, at most for limit: connections that cannot receive are not worth a
-// figure.
-func (b *bench) verify(channel string, connections int, limit time.Duration) (delivered load.Counters, err error) {
-	p, err := b.Publisher(channel, connections, nil)
+// open opens connections and a publisher to their channels, and makes every
+// connection count from the first message on. The caller closes the publisher.
+func (b *bench) open(c rig.Connections) (rig.Publisher, error) {
+	if _, err := b.Connect(c); err != nil {
+		return nil, err
+	}
+	return b.publisher(c.Channel, c.N)
+}
+
+func (b *bench) publisher(channel string, channels int) (rig.Publisher, error) {
+	p, err := b.Publisher(channel, channels, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Mark(); err != nil {
+		_ = p.Close() // the run is over
+		return nil, err
+	}
+	return p, nil
+}
+
+// send carries out a plan and waits until every connection has it all, at most
+// for limit.
+func (b *bench) send(p rig.Publisher, plan publish.Plan, limit time.Duration) (publish.Result, error) {
+	sent, err := b.Publish(p, plan)
+	if err == nil {
+		_, err = b.Settle(p, limit)
+	}
+	return sent, err
+}
+
+// measure is send in a window of its own.
+func (b *bench) measure(p rig.Publisher, plan publish.Plan, limit time.Duration) (rig.Measured, publish.Result, error) {
+	w, err := b.Begin()
+	if err != nil {
+		return rig.Measured{}, publish.Result{}, err
+	}
+	sent, err := b.send(p, plan, limit)
+	if err != nil {
+		return rig.Measured{}, sent, err
+	}
+	m, err := w.End()
+	return m, sent, err
+}
+
+// verify publishes one message to the shared channel and waits until every
+// connection has it, at most for limit: connections that cannot receive are not
+// worth a figure.
+func (b *bench) verify(limit time.Duration) (delivered load.Counters, err error) {
+	p, err := b.publisher(shared, 1)
 	if err != nil {
 		return delivered, err
 	}
 	defer func() { _ = p.Close() }()
-	if err := b.Mark(); err != nil {
-		return delivered, err
-	}
-	w, err := b.Begin()
-	if err != nil {
-		return delivered, err
-	}
-	if _, err := b.Publish(p, publish.Plan{Count: len(p.Sent()), Size: b.size.Bytes}); err != nil {
-		return delivered, err
-	}
-	if _, err := b.Settle(p, limit); err != nil {
-		return delivered, err
-	}
-	m, err := w.End()
+	m, _, err := b.measure(p, publish.Plan{Count: 1, Size: b.size.Bytes}, limit)
 	return m.Counters, err
 }
 
@@ -109,24 +141,10 @@ func (b *bench) verify(channel string, connections int, limit time.Duration) (de
 // warm up. Due is how many connections a message is for.
 func (b *bench) deliver(p rig.Publisher, rate float64, due int, order publish.Order) (rig.Measured, int64, error) {
 	warm := publish.Plan{Rate: rate, Duration: max(b.size.Settle, time.Duration(float64(time.Second)/rate)), Size: b.size.Bytes, Order: order}
-	if _, err := b.Publish(p, warm); err != nil {
+	if _, err := b.send(p, warm, settleTime); err != nil {
 		return rig.Measured{}, 0, err
 	}
-	if _, err := b.Settle(p, settleTime); err != nil {
-		return rig.Measured{}, 0, err
-	}
-	w, err := b.Begin()
-	if err != nil {
-		return rig.Measured{}, 0, err
-	}
-	sent, err := b.Publish(p, publish.Plan{Rate: rate, Duration: b.size.Measure, Size: b.size.Bytes, Order: order})
-	if err != nil {
-		return rig.Measured{}, 0, err
-	}
-	if _, err := b.Settle(p, settleTime); err != nil {
-		return rig.Measured{}, 0, err
-	}
-	m, err := w.End()
+	m, sent, err := b.measure(p, publish.Plan{Rate: rate, Duration: b.size.Measure, Size: b.size.Bytes, Order: order}, settleTime)
 	return m, int64(sent.Sent) * int64(due), err
 }
 

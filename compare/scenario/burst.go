@@ -26,40 +26,20 @@ var burst = Scenario{
 	windows: one, extra: 2500 * time.Millisecond,
 	run: func(b *bench) error {
 		n := b.size.most()
-		if _, err := b.Connect(rig.Connections{N: n, Channel: shared}); err != nil {
-			return err
-		}
-		p, err := b.Publisher(shared, 1, nil)
+		p, err := b.open(rig.Connections{N: n, Channel: shared})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
-		if err := b.Mark(); err != nil {
-			return err
-		}
 		// a small one first, so that buffers and stacks have their size
-		if _, err := b.Publish(p, publish.Plan{Count: max(b.size.Messages/20, 1), Size: b.size.Bytes}); err != nil {
-			return err
-		}
-		if _, err := b.Settle(p, settleTime); err != nil {
+		if _, err := b.send(p, publish.Plan{Count: max(b.size.Messages/20, 1), Size: b.size.Bytes}, settleTime); err != nil {
 			return err
 		}
 		before, _, err := b.Runtime()
 		if err != nil {
 			return err
 		}
-		w, err := b.Begin()
-		if err != nil {
-			return err
-		}
-		sent, err := b.Publish(p, publish.Plan{Count: b.size.Messages, Size: b.size.Bytes})
-		if err != nil {
-			return err
-		}
-		if _, err := b.Settle(p, settleTime); err != nil {
-			return err
-		}
-		m, err := w.End()
+		m, sent, err := b.measure(p, publish.Plan{Count: b.size.Messages, Size: b.size.Bytes}, settleTime)
 		if err != nil {
 			return err
 		}

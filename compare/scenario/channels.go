@@ -24,17 +24,11 @@ var channels = Scenario{
 	windows: func(s Size) int { return len(s.Rates) }, extra: 500 * time.Millisecond,
 	run: func(b *bench) error {
 		n := b.size.most()
-		if _, err := b.Connect(rig.Connections{N: n, Channel: each}); err != nil {
-			return err
-		}
-		p, err := b.Publisher(each, n, nil)
+		p, err := b.open(rig.Connections{N: n, Channel: each})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
-		if err := b.Mark(); err != nil {
-			return err
-		}
 		for _, rate := range b.size.Rates {
 			m, due, err := b.deliver(p, rate, 1, publish.Random)
 			if err != nil {

@@ -30,17 +30,11 @@ var churn = Scenario{
 
 func runChurn(b *bench) error {
 	n := b.size.most()
-	if _, err := b.Connect(rig.Connections{N: n, Channel: shared}); err != nil {
-		return err
-	}
-	p, err := b.Publisher(shared, 1, nil)
+	p, err := b.open(rig.Connections{N: n, Channel: shared})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = p.Close() }()
-	if err := b.Mark(); err != nil {
-		return err
-	}
 	before, err := b.read(n)
 	if err != nil {
 		return err
@@ -125,17 +119,11 @@ var frozen = Scenario{
 		n := b.size.most()
 		// segments and socket buffers as on a network, so that it is the server that
 		// has to keep what the frozen ones do not take, and not the kernel
-		if _, err := b.Connect(rig.Connections{N: n, Channel: shared, Rcvbuf: 8 << 10, Segment: 1460}); err != nil {
-			return err
-		}
-		p, err := b.Publisher(shared, 1, nil)
+		p, err := b.open(rig.Connections{N: n, Channel: shared, Rcvbuf: 8 << 10, Segment: 1460})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
-		if err := b.Mark(); err != nil {
-			return err
-		}
 		before, err := b.read(n)
 		if err != nil {
 			return err
@@ -148,18 +136,7 @@ var frozen = Scenario{
 		for i := range answers {
 			cold += answers[i].Frozen
 		}
-		w, err := b.Begin()
-		if err != nil {
-			return err
-		}
-		sent, err := b.Publish(p, publish.Plan{Rate: b.size.Rates[0], Duration: b.size.Measure, Size: b.size.Bytes})
-		if err != nil {
-			return err
-		}
-		if _, err := b.Settle(p, settleTime); err != nil {
-			return err
-		}
-		m, err := w.End()
+		m, sent, err := b.measure(p, publish.Plan{Rate: b.size.Rates[0], Duration: b.size.Measure, Size: b.size.Bytes}, settleTime)
 		if err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ func runLedger(b *bench) error {
 	s := b.sample("", float64(have), m)
 	s.Latency, s.Bound = "", result.BoundRate
 	enter(s.Values, at[0], at[1], b.Nodes())
-	if s.Counters, err = b.verify(shared, 1, settleTime); err != nil {
+	if s.Counters, err = b.verify(settleTime); err != nil {
 		return err
 	}
 	s.Expected = int64(have)

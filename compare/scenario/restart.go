@@ -110,7 +110,7 @@ func lostConnections(m rig.Measured, n int) int { return max(n-m.Connected, 0) }
 // verifyNumbers sends one message to all of n connections and returns the
 // sequence numbers from which a later publisher counts on.
 func (b *bench) verifyNumbers(n int, limit time.Duration) ([]uint32, error) {
-	counters, err := b.verify(shared, 1, limit)
+	counters, err := b.verify(limit)
 	if err != nil {
 		return nil, err
 	}

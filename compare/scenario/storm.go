@@ -39,7 +39,7 @@ var storm = Scenario{
 		if err := percentiles(s.Values, m.ConnectTime, connectTimes); err != nil {
 			return err
 		}
-		if s.Counters, err = b.verify(shared, n, settleTime); err != nil {
+		if s.Counters, err = b.verify(settleTime); err != nil {
 			return err
 		}
 		s.Expected = int64(n)
@@ -62,17 +62,11 @@ var broadcast = Scenario{
 	windows: func(s Size) int { return len(s.Rates) },
 	run: func(b *bench) error {
 		n := b.size.most()
-		if _, err := b.Connect(rig.Connections{N: n, Channel: shared}); err != nil {
-			return err
-		}
-		p, err := b.Publisher(shared, 1, nil)
+		p, err := b.open(rig.Connections{N: n, Channel: shared})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
-		if err := b.Mark(); err != nil {
-			return err
-		}
 		for _, rate := range b.size.Rates {
 			before, _, err := b.Runtime()
 			if err != nil {
