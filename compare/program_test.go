@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tandem-ws/tandem/compare/node"
 )
 
 // asProgram has this test program behave as compare: what it measures, and its
@@ -30,18 +33,13 @@ func TestMain(m *testing.M) {
 }
 
 func withServer(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "tandem-compare-test-")
+	path, remove, err := node.Program(context.Background(), "", false)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	server = filepath.Join(dir, "server")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", server, "github.com/tandem-ws/tandem/server").CombinedOutput()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "build the server: %v: %s", err, out)
-		return 1
-	}
+	defer remove()
+	server = path
 	return m.Run()
 }
 

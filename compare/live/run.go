@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/tandem-ws/tandem/compare/node"
 	"github.com/tandem-ws/tandem/compare/publish"
 )
 
@@ -125,7 +127,8 @@ func (s *stage) start(ctx context.Context, on placement) (err error) {
 			return fmt.Errorf("live: directory for the server: %w", err)
 		}
 		s.say("building the server")
-		if program, err = buildServer(ctx, s.dir); err != nil {
+		program = filepath.Join(s.dir, "server")
+		if err := node.Build(ctx, program, false); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -36,39 +35,16 @@ func Modes() []string {
 	return []string{Idiomatic}
 }
 
-var (
-	// ErrBuild says that the server could not be built.
-	ErrBuild = errors.New("node: build the server")
-	// ErrNotReady says that a server was not ready in time.
-	ErrNotReady = errors.New("node: not ready")
-)
+// ErrNotReady says that a server was not ready in time.
+var ErrNotReady = errors.New("node: not ready")
 
 const (
-	serverPackage = "github.com/tandem-ws/tandem/server"
-	startLimit    = 30 * time.Second
-	askLimit      = 10 * time.Second
-	maxAnswer     = 16 << 20
+	startLimit = 30 * time.Second
+	askLimit   = 10 * time.Second
+	maxAnswer  = 16 << 20
 	// raceExit is the exit code of a program that found a data race.
 	raceExit = 66
 )
-
-// Build builds the server into path, with the race detector where race is set.
-func Build(ctx context.Context, path string, race bool) error {
-	args := []string{"build", "-buildvcs=false", "-o", path}
-	if race {
-		args = append(args, "-race")
-	}
-	out, err := exec.CommandContext(ctx, "go", append(args, serverPackage)...).CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		said := strings.TrimSpace(string(out))
-		return fmt.Errorf("%w: run this within Tandem's source, or name a server with -server: %w: %s",
-			ErrBuild, err, said[strings.LastIndexByte(said, '\n')+1:])
-	}
-	return nil
-}
 
 // Options say how a server is started.
 type Options struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/arm"
+	"github.com/tandem-ws/tandem/compare/node"
 	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/result"
 	"github.com/tandem-ws/tandem/compare/rig"
@@ -173,7 +174,8 @@ func (s *session) program(ctx context.Context, dir string) (err error) {
 	}
 	if s.o.Server == "" {
 		s.say("building the server")
-		if s.o.Server, err = build(ctx, dir); err != nil {
+		s.o.Server = filepath.Join(dir, "server")
+		if err := node.Build(ctx, s.o.Server, false); err != nil {
 			return err
 		}
 	}

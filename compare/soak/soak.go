@@ -30,10 +30,7 @@ package soak
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -82,17 +79,12 @@ func Defaults() Options {
 
 // Run soaks, writes a report, and returns ErrFailed if anything was wrong.
 func Run(ctx context.Context, o Options) error {
-	if o.Server == "" {
-		dir, err := os.MkdirTemp("", "tandem-soak-")
-		if err != nil {
-			return fmt.Errorf("soak: %w", err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }() // nothing depends on it any more
-		o.Server = filepath.Join(dir, "server")
-		if err := node.Build(ctx, o.Server, o.Race); err != nil {
-			return err
-		}
+	program, remove, err := node.Program(ctx, o.Server, o.Race)
+	if err != nil {
+		return err
 	}
+	defer remove()
+	o.Server = program
 	o.Out = &lines{to: o.Out}
 	runs := make([]*run, len(o.Modes))
 	var running sync.WaitGroup

@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -66,17 +64,12 @@ func Defaults() Options {
 // Run makes the storms, writes a report, and returns ErrFailed if anything was
 // wrong.
 func Run(ctx context.Context, o Options) error {
-	if o.Server == "" {
-		dir, err := os.MkdirTemp("", "tandem-storm-")
-		if err != nil {
-			return fmt.Errorf("storm: %w", err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }() // nothing depends on it any more
-		o.Server = filepath.Join(dir, "server")
-		if err := node.Build(ctx, o.Server, false); err != nil {
-			return err
-		}
+	program, remove, err := node.Program(ctx, o.Server, false)
+	if err != nil {
+		return err
 	}
+	defer remove()
+	o.Server = program
 	failed := false
 	for _, mode := range o.Modes {
 		r := &run{Options: o, mode: mode}

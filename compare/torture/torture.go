@@ -21,10 +21,7 @@ package torture
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/hostile"
@@ -78,17 +75,12 @@ func Defaults() Options {
 // Run tortures, writes a report, and returns ErrFailed if a healthy client
 // suffered.
 func Run(ctx context.Context, o Options) error {
-	if o.Server == "" {
-		dir, err := os.MkdirTemp("", "tandem-torture-")
-		if err != nil {
-			return fmt.Errorf("torture: %w", err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }() // nothing depends on it any more
-		o.Server = filepath.Join(dir, "server")
-		if err := node.Build(ctx, o.Server, false); err != nil {
-			return err
-		}
+	program, remove, err := node.Program(ctx, o.Server, false)
+	if err != nil {
+		return err
 	}
+	defer remove()
+	o.Server = program
 	failed := false
 	for _, mode := range o.Modes {
 		r := &run{Options: o, mode: mode}

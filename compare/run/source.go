@@ -2,34 +2,11 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 )
-
-const serverPackage = "github.com/tandem-ws/tandem/server"
-
-// build builds the server into dir and returns the program's path.
-func build(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "server")
-	// a revision stamped in would need git, which not everyone has
-	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, serverPackage)
-	out, err := command.CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
-		return "", context.Cause(ctx)
-	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf("%w: there is no go on the PATH to build the server with: name a built one with -server", ErrOptions)
-	case err != nil:
-		said := strings.TrimSpace(string(out))
-		return "", fmt.Errorf("%w: the server cannot be built: run this within Tandem's source, or name a built one with -server: %s",
-			ErrOptions, said[strings.LastIndexByte(said, '\n')+1:])
-	}
-	return path, nil
-}
 
 // versionOf is what the server program says of itself.
 func versionOf(ctx context.Context, server string) (string, error) {
