@@ -59,7 +59,7 @@ anchor: ## measure the optimized mode against the least that a server can spend,
 	$(GO) run ./compare anchor
 
 .PHONY: soak
-soak: test-deps ## run both modes for FOR (default 1h) under churn and faults; fail on what is lost, left or grows
+soak: test-deps ## run both modes for FOR (default 1h), with clients of every protocol, under churn and faults; fail on what is lost, left or grows
 	$(GO) run ./compare soak -for $(FOR)
 
 .PHONY: torture

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // Opcodes of RFC 6455 section 5.2.
@@ -28,18 +29,33 @@ const maxFrame = 16 << 20
 // ErrFrame says that the server sent what is no frame that it may send.
 var ErrFrame = errors.New("frame: bad frame")
 
+const (
+	fin  = 0x80
+	rsv1 = 0x40
+)
+
 // Read reads one frame. Its body is in buf where it fits. The error is ErrFrame or
 // that of reading.
 func Read(in *bufio.Reader, buf []byte) (op byte, body []byte, err error) {
+	first, body, err := read(in, buf)
+	// no extension
+	if err == nil && first&rsv1 != 0 {
+		err = ErrFrame
+	}
+	return first & 0x0f, body, err
+}
+
+// read is Read for those who look at RSV1 themselves, which is in first.
+func read(in *bufio.Reader, buf []byte) (first byte, body []byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:2]); err != nil {
 		return 0, buf, err
 	}
-	// whole, not masked, no extension
-	if head[0]&0xf0 != 0x80 || head[1]&0x80 != 0 {
+	// whole, not masked
+	if head[0]&^rsv1&0xf0 != fin || head[1]&0x80 != 0 {
 		return 0, buf, ErrFrame
 	}
-	op = head[0] & 0x0f
+	first = head[0]
 	size := uint64(head[1])
 	switch size {
 	case 126:
@@ -60,13 +76,13 @@ func Read(in *bufio.Reader, buf []byte) (op byte, body []byte, err error) {
 	}
 	body = buf[:size]
 	_, err = io.ReadFull(in, body)
-	return op, body, err
+	return first, body, err
 }
 
 // Append appends a client's frame to dst. The mask is all zeros, which RFC 6455
 // allows to whoever need not hide what it sends from proxies.
 func Append(dst []byte, op byte, body []byte) []byte {
-	dst = append(dst, 0x80|op)
+	dst = append(dst, fin|op)
 	switch n := len(body); {
 	case n < 126:
 		dst = append(dst, 0x80|byte(n))
@@ -82,6 +98,9 @@ func Append(dst []byte, op byte, body []byte) []byte {
 // Paths of the server's endpoints.
 const (
 	Centrifuge = "/connection/websocket"
+	Raw        = "/ws"
+	SSE        = "/sse"
+	Stream     = "/stream"
 	Echo       = "/echo"
 )
 
@@ -91,32 +110,45 @@ type Refused int
 // Error names the status.
 func (r Refused) Error() string { return "status " + strconv.Itoa(int(r)) }
 
-// Request is a handshake for path.
-func Request(host, path string) string {
-	return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+// Request is a handshake for path, with more headers than it needs.
+func Request(host, path string, headers ...string) string {
+	return Get(host, path, append([]string{
+		"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+	}, headers...)...)
+}
+
+// Get is a request for path that is no handshake.
+func Get(host, path string, headers ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, "", ""), "\r\n")
 }
 
 // accept is the answer to Request's key (RFC 6455 section 1.3).
 const accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 // Upgrade makes the handshake on conn, whose deadlines are the caller's, and
-// returns what to read frames from, with a buffer of size bytes. The error may be
-// Refused.
-func Upgrade(conn net.Conn, host, path string, size int) (*bufio.Reader, error) {
-	if _, err := io.WriteString(conn, Request(host, path)); err != nil {
-		return nil, fmt.Errorf("frame: handshake: %w", err)
+// returns what to read frames from, with a buffer of size bytes, and the headers of
+// the answer. The error may be Refused.
+func Upgrade(conn net.Conn, host, path string, size int, headers ...string) (*bufio.Reader, http.Header, error) {
+	in, header, err := Open(conn, Request(host, path, headers...), size, http.StatusSwitchingProtocols)
+	if err == nil && header.Get("Sec-WebSocket-Accept") != accept {
+		err = errors.New("frame: handshake: wrong Sec-WebSocket-Accept")
+	}
+	return in, header, err
+}
+
+// Open sends a request on conn and reads the headers of the answer, whose status is
+// to be want: otherwise the error is Refused. It returns what comes behind them.
+func Open(conn net.Conn, request string, size, want int) (*bufio.Reader, http.Header, error) {
+	if _, err := io.WriteString(conn, request); err != nil {
+		return nil, nil, fmt.Errorf("frame: request: %w", err)
 	}
 	in := bufio.NewReaderSize(conn, size)
 	response, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return nil, fmt.Errorf("frame: handshake: %w", err)
+		return nil, nil, fmt.Errorf("frame: response: %w", err)
 	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		return nil, Refused(response.StatusCode)
+	if response.StatusCode != want {
+		return nil, nil, Refused(response.StatusCode)
 	}
-	if response.Header.Get("Sec-WebSocket-Accept") != accept {
-		return nil, errors.New("frame: handshake: wrong Sec-WebSocket-Accept")
-	}
-	return in, nil
+	return in, response.Header, nil
 }

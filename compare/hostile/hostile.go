@@ -200,7 +200,7 @@ func (c *client) open() error {
 	if err := c.conn.SetDeadline(time.Now().Add(dialLimit)); err != nil {
 		return err
 	}
-	in, err := frame.Upgrade(c.conn, c.options.Target, frame.Centrifuge, 1<<10)
+	in, _, err := frame.Upgrade(c.conn, c.options.Target, frame.Centrifuge, 1<<10)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // report writes the run's figures as Markdown.
 func (r *run) report(out io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## %s\n\n", r.mode)
+	fmt.Fprintf(&b, "\n## %s\n\n", r.name())
 	row := func(what, format string, a ...any) { fmt.Fprintf(&b, "| %s | %s |\n", what, fmt.Sprintf(format, a...)) }
 	fmt.Fprintf(&b, "| what | figure |\n| --- | --- |\n")
 	row("began, ended", "%s, %s (%v)", r.began.UTC().Format(time.DateTime), r.ended.UTC().Format(time.DateTime), r.ended.Sub(r.began).Round(time.Second))
@@ -64,13 +64,17 @@ func (r *run) account(row func(what, format string, a ...any)) {
 	t := r.crew.Tally()
 	row("published", "%d", r.publisher.Total())
 	row("received", "%d", t.Received)
+	row("of these, by clients", "%s", counts(t.Kinds))
+	row("of these, compressed", "%d", t.Deflated)
 	row("missed, and announced", "%d", t.Announced)
+	row("missed by all, and not announced to raw and HTTP stream, which cannot be told", "%d", t.Untold)
 	row("lost without a word", "%d", t.Lost)
 	row("repeated or late", "%d", t.Repeated)
 	row("misrouted, without a subscription, broken", "%d, %d, %d", t.Misrouted, t.Stray, t.Broken)
 	row("connected", "%d", t.Connected)
 	row("replaced, subscribed anew", "%d, %d", t.Replaced, t.Rejoined)
-	row("subscriptions ended with 2500", "%d", t.Gaps)
+	row("tokens renewed", "%d", t.Renewed)
+	row("subscriptions ended with 2500, events gap", "%d", t.Gaps)
 	row("subscriptions refused for the time being", "%d", t.Deferred)
 	row("connects that failed", "%s", counts(t.Failed))
 	row("connections that the server ended, by code", "%s", counts(t.Ended))

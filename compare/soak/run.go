@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 const (
 	channel = "soak-%d"
-	size    = 128 // bytes of a message
+	size    = 256 // bytes of a message: enough for compression to gain
 	// restLimit is how long a run may take to come to rest after a fault: pauses
 	// between attempts to reach Redis are up to 3 s, between attempts of witnesses,
 	// as they are set here, up to 5 s.
@@ -25,12 +26,14 @@ const (
 	stopGrace = 15 * time.Second
 )
 
-// run is a soak of one mode. Its own goroutine uses it, except where it says
+// run is a soak of one mode, over TLS or not. Its own goroutine uses it, except where it says
 // otherwise.
 type run struct {
 	Options
-	mode string
+	mode   string
+	secure bool
 
+	dir       string // of the certificate; empty: none
 	redis     *fault.Redis
 	link      *fault.Link
 	node      *node.Node
@@ -46,10 +49,18 @@ type run struct {
 	slowest  time.Duration // to come to rest
 }
 
+// name tells the runs apart.
+func (r *run) name() string {
+	if r.secure {
+		return r.mode + " over TLS"
+	}
+	return r.mode
+}
+
 func (r *run) failf(format string, a ...any) {
 	what := fmt.Sprintf(format, a...)
 	r.failures = append(r.failures, what)
-	fmt.Fprintf(r.Out, "%s: FAILED: %s\n", r.mode, what)
+	fmt.Fprintf(r.Out, "%s: FAILED: %s\n", r.name(), what)
 }
 
 func (r *run) run(ctx context.Context) {
@@ -78,12 +89,20 @@ func (r *run) start(ctx context.Context) (err error) {
 	if r.link, err = fault.NewLink(r.redis.Addr()); err != nil {
 		return err
 	}
+	if r.dir, err = os.MkdirTemp("", "tandem-soak-"); err != nil {
+		return fmt.Errorf("soak: %w", err)
+	}
+	access, err := newAccess(r.dir, r.secure, r.TokenLife)
+	if err != nil {
+		return err
+	}
 	r.node, err = node.StartReady(ctx, node.Options{
 		Program: r.Server, Mode: r.mode, Redis: r.link.Addr(), Stderr: r.Stderr,
-		Env: []string{
+		Env: append([]string{
+			"COMPRESSION=true",
 			"HEARTBEAT_INTERVAL=" + (r.Notice / 3).String(), "HEARTBEAT_TIMEOUT=" + (r.Notice * 2 / 3).String(),
 			"PING_INTERVAL=10s", "PONG_TIMEOUT=9s", "DRAIN_TIME=1s", "LOG_LEVEL=error",
-		},
+		}, access.env...),
 	})
 	if err != nil {
 		return err
@@ -91,6 +110,7 @@ func (r *run) start(ctx context.Context) (err error) {
 	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
 	r.crew = witness.New(witness.Options{
 		Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: r.Each,
+		Kinds: witness.Kinds(), TLS: access.tls, Token: access.token,
 		Published: r.publisher.Last, MinDelay: 100 * time.Millisecond, MaxDelay: 5 * time.Second,
 		From: net.IPv4(127, 0, 1, 1), Sources: 8,
 	})
@@ -110,6 +130,11 @@ func (r *run) stop() {
 	if r.node != nil {
 		if err := r.node.Stop(stopGrace); err != nil {
 			r.failf("the server ended badly: %v", err)
+		}
+	}
+	if r.dir != "" {
+		if err := os.RemoveAll(r.dir); err != nil {
+			r.failf("%v", err)
 		}
 	}
 	if r.link != nil {
@@ -209,8 +234,8 @@ func (r *run) rest(ctx context.Context, after string) error {
 	r.faults[after]++
 	r.samples = append(r.samples, s)
 	tally := r.crew.Tally()
-	fmt.Fprintf(r.Out, "%-9s %s cycle %d, %s: received %d, announced as missed %d, lost %d; at rest after %v: goroutines %.0f, descriptors %.0f, heap %.2f MB\n",
-		r.mode, time.Now().Format(time.TimeOnly), r.cycles, after, tally.Received, tally.Announced, tally.Lost,
+	fmt.Fprintf(r.Out, "%-18s %s cycle %d, %s: received %d, announced as missed %d, lost %d; at rest after %v: goroutines %.0f, descriptors %.0f, heap %.2f MB\n",
+		r.name(), time.Now().Format(time.TimeOnly), r.cycles, after, tally.Received, tally.Announced, tally.Lost,
 		time.Since(began).Round(time.Millisecond), s.goroutines, s.descriptors, s.heap/1e6)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
+	"github.com/tandem-ws/tandem/compare/witness"
 )
 
 // sample is what the server holds when all is at rest.
@@ -85,7 +86,7 @@ func (q *quantity) grown(samples []sample) (early, late float64, grown bool) {
 	return early, late, late > early+q.margin+early*q.share
 }
 
-// judge fails on growth.
+// judge fails on growth, and on what was to be soaked and was not.
 func (r *run) judge() {
 	if len(r.samples) < 3 {
 		r.failf("only %d cycles were completed: growth needs three: run for longer", len(r.samples))
@@ -95,5 +96,17 @@ func (r *run) judge() {
 		if early, late, grown := q.grown(r.samples); grown {
 			r.failf("%s grew: at most %.2f early, at least %.2f late", q.name, early/q.divisor, late/q.divisor)
 		}
+	}
+	tally := r.crew.Tally()
+	for _, kind := range witness.Kinds() {
+		if tally.Kinds[kind.String()] == 0 {
+			r.failf("no client received anything over %v", kind)
+		}
+	}
+	if tally.Deflated == 0 {
+		r.failf("no message came compressed")
+	}
+	if tally.Renewed == 0 {
+		r.failf("no token was renewed")
 	}
 }

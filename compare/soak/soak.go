@@ -1,6 +1,8 @@
 // Package soak runs servers for as long as one likes under everything at once:
-// connections that come and go, subscriptions that do, fan-out, bursts, and a
-// Redis that fails in every way that package fault knows. It fails on a message
+// clients of every protocol, with compression and without, that come and go, whose
+// subscriptions do, and whose tokens run out; fan-out, bursts, and a Redis that fails in
+// every way that package fault knows. Each mode runs twice, without TLS and
+// with it. It fails on a message
 // lost that was not announced, on one that came twice or late, on anything left
 // behind by what has ended, and on growth of goroutines, descriptors or heap.
 //
@@ -10,9 +12,14 @@
 // (package witness) are replaced, interrupted, and made to subscribe anew, one
 // fault happens to Redis and is healed, and a burst is published. Then publishing
 // and churn cease, and everything has to come to rest: every witness subscribed,
-// every message received or announced as missed, as many connections,
+// every message received or announced as missed (or missed by everybody, for those
+// protocols that have no word for it), as many connections,
 // subscriptions and channels in the server as there are witnesses. In that state, the
 // same at the end of each cycle, garbage is collected and a sample is taken.
+//
+// A witness of a private channel needs a token for it, all need one to connect, and
+// none is good for longer than TokenLife: sessions of the Centrifuge protocol renew
+// theirs, the others end with them and come back.
 //
 // # When it has grown
 //
@@ -42,7 +49,7 @@ var ErrFailed = errors.New("soak: failed")
 
 // Options say how to soak.
 type Options struct {
-	// Modes to run, side by side.
+	// Modes to run, side by side, each once without TLS and once with it.
 	Modes []string
 	// For is how long; the cycle that runs then is ended, and every fault happens
 	// once at least.
@@ -55,6 +62,8 @@ type Options struct {
 	// Witnesses is how many there are, Each to how many of Channels each is
 	// subscribed.
 	Witnesses, Channels, Each int
+	// TokenLife is after how long a token runs out, in whole seconds.
+	TokenLife time.Duration
 	// Rate is messages published a second, Churn witnesses replaced, interrupted
 	// and made to subscribe anew a second, of each a third. Burst is how many
 	// messages a burst has.
@@ -74,6 +83,7 @@ func Defaults() Options {
 	return Options{
 		Modes: node.Modes(), For: time.Hour, Cycle: 20 * time.Second, Notice: 3 * time.Second,
 		Witnesses: 200, Channels: 20, Each: 2, Rate: 40, Churn: 9, Burst: 500,
+		TokenLife: 40 * time.Second,
 	}
 }
 
@@ -86,11 +96,13 @@ func Run(ctx context.Context, o Options) error {
 	defer remove()
 	o.Server = program
 	o.Out = &lines{to: o.Out}
-	runs := make([]*run, len(o.Modes))
+	var runs []*run
+	for _, mode := range o.Modes {
+		runs = append(runs, &run{Options: o, mode: mode}, &run{Options: o, mode: mode, secure: true})
+	}
 	var running sync.WaitGroup
-	for i, mode := range o.Modes {
-		runs[i] = &run{Options: o, mode: mode}
-		running.Go(func() { runs[i].run(ctx) })
+	for _, r := range runs {
+		running.Go(func() { r.run(ctx) })
 	}
 	running.Wait()
 	failed := false

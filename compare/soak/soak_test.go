@@ -26,16 +26,20 @@ func TestSoak(t *testing.T) {
 	}
 	o.For, o.Cycle, o.Notice = 0, time.Second, 600*time.Millisecond
 	o.Witnesses, o.Channels, o.Rate, o.Churn, o.Burst = 60, 10, 100, 60, 200
+	o.TokenLife = 4 * time.Second
 	var out, stderr bytes.Buffer
 	o.Out, o.Stderr = &out, &stderr
 	if err := Run(t.Context(), o); err != nil {
 		t.Errorf("%v\n%s\n%s", err, &out, &stderr)
 	}
 	for _, mode := range o.Modes {
-		_, report, _ := strings.Cut(out.String(), "## "+mode+"\n")
-		for _, m := range faults {
-			if !strings.Contains(report, "| of these: "+m.name+" | 1 |") {
-				t.Errorf("%s: the report does not show that this happened: %s\n%s", mode, m.name, &out)
+		for _, name := range []string{mode, mode + " over TLS"} {
+			_, report, _ := strings.Cut(out.String(), "## "+name+"\n")
+			report, _, _ = strings.Cut(report, "\n## ")
+			for _, m := range faults {
+				if !strings.Contains(report, "| of these: "+m.name+" | 1 |") {
+					t.Errorf("%s: the report does not show that this happened: %s\n%s", name, m.name, &out)
+				}
 			}
 		}
 	}

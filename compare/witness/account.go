@@ -2,6 +2,7 @@ package witness
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,13 @@ type Tally struct {
 	// Received counts messages, Announced those missed within or after a
 	// subscription that then ended.
 	Received, Announced int64
+	// Untold counts messages missed by witnesses whose protocol has no word for
+	// it, and which none of the crew received.
+	Untold int64
+	// Kinds counts the messages received by kind of witness, Deflated those that came
+	// compressed.
+	Kinds    map[string]int64
+	Deflated int64
 	// Lost counts messages missed within a subscription that goes on, Repeated those that came
 	// again or late within one, Misrouted those of another channel, Stray those
 	// that came without a subscription. All four must be 0.
@@ -22,9 +30,10 @@ type Tally struct {
 	// that nobody asked for, errors that are not temporary.
 	Broken int64
 	// Connected counts handshakes, Gaps subscriptions ended with 2500 or above,
-	// Deferred those refused with a temporary error, Replaced, Rejoined what the
-	// caller asked for.
-	Connected, Gaps, Deferred, Replaced, Rejoined int64
+	// Deferred those refused with a temporary error, Renewed tokens that were
+	// replaced before they had run out for good, Replaced, Rejoined what the caller
+	// asked for.
+	Connected, Gaps, Deferred, Renewed, Replaced, Rejoined int64
 	// Failed counts attempts to connect that failed, by reason; Ended counts
 	// connections that ended, by close code, "eof" or "reset". Those that the
 	// crew ended itself are not among them.
@@ -42,8 +51,9 @@ const maxFaults = 10
 
 // account is what all witnesses of a crew write to.
 type account struct {
-	received, announced, lost, repeated, misrouted, stray, broken,
-	connected, gaps, deferred, replaced, rejoined atomic.Int64
+	received, announced, untold, deflated, lost, repeated, misrouted, stray, broken,
+	connected, gaps, deferred, renewed, replaced, rejoined atomic.Int64
+	mute bool // there are witnesses whose protocol has no word for gaps
 
 	latency, back, handshake, notice *recorder
 
@@ -51,10 +61,17 @@ type account struct {
 	failed map[string]int64
 	ended  map[string]int64
 	faults *[]string
+	kinds  map[Kind]int64
+	// seen has a bit for each message that anybody received, by channel; holes
+	// have not been held against it. Both are for the mute only.
+	seen  map[uint32][]uint64
+	holes []hole
 }
 
-func newAccount() account {
+func newAccount(kinds []Kind) account {
 	return account{
+		mute:  slices.ContainsFunc(kinds, func(k Kind) bool { return k.Protocol.mute() }),
+		kinds: map[Kind]int64{}, seen: map[uint32][]uint64{},
 		latency: newRecorder(), back: newRecorder(), handshake: newRecorder(), notice: newRecorder(),
 		mu: new(sync.Mutex), failed: map[string]int64{}, ended: map[string]int64{}, faults: new([]string),
 	}
@@ -63,8 +80,13 @@ func newAccount() account {
 func (a *account) tally() Tally {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	kinds := map[string]int64{}
+	for kind, n := range a.kinds {
+		kinds[kind.String()] = n
+	}
 	return Tally{
-		Received: a.received.Load(), Announced: a.announced.Load(),
+		Received: a.received.Load(), Announced: a.announced.Load(), Untold: a.untold.Load(),
+		Kinds: kinds, Deflated: a.deflated.Load(), Renewed: a.renewed.Load(),
 		Lost: a.lost.Load(), Repeated: a.repeated.Load(), Misrouted: a.misrouted.Load(), Stray: a.stray.Load(),
 		Broken: a.broken.Load(), Connected: a.connected.Load(), Gaps: a.gaps.Load(), Deferred: a.deferred.Load(),
 		Replaced: a.replaced.Load(), Rejoined: a.rejoined.Load(),

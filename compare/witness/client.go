@@ -1,8 +1,8 @@
 package witness
 
 import (
-	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,17 +27,17 @@ const (
 )
 
 const (
-	dialLimit  = 15 * time.Second // for the TCP connection and the 101
-	closeLimit = 5 * time.Second  // for the server's answer to a close frame
+	closeLimit = 5 * time.Second // for the server's answer to a close frame
 	// pingGrace is how much later than announced a ping may come, as in the SDKs.
-	pingGrace  = 10 * time.Second
-	bufferSize = 2 << 10
+	pingGrace = 10 * time.Second
 )
 
 // client is one witness.
 type client struct {
 	crew   *Crew
-	number uint32
+	number uint32 // of its own, also when it takes another's place
+	place  uint32 // decides its kind and channels
+	kind   Kind
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -47,11 +47,11 @@ type client struct {
 	views []view
 }
 
-func newClient(c *Crew, number uint32) *client {
-	m := &client{crew: c, number: number, views: make([]view, c.options.Each)}
+func newClient(c *Crew, number, place uint32) *client {
+	m := &client{crew: c, number: number, place: place, kind: c.options.kind(place), views: make([]view, c.options.Each)}
 	m.ctx, m.cancel = context.WithCancel(c.ctx)
 	for i := range m.views {
-		channel := (number*uint32(c.options.Each) + uint32(i)) % uint32(c.options.Channels)
+		channel := (place*uint32(c.options.Each) + uint32(i)) % uint32(c.options.Channels)
 		m.views[i] = view{channel: channel, name: fmt.Sprintf(c.options.Channel, channel)}
 	}
 	return m
@@ -86,6 +86,13 @@ func (m *client) run(ctx context.Context) {
 	}
 }
 
+// kind is that of the witness in this place. Those that share a channel are of all
+// kinds.
+func (o *Options) kind(place uint32) Kind {
+	rounds := int(place) * o.Each / o.Channels
+	return o.Kinds[rounds%len(o.Kinds)]
+}
+
 // delay is the pause before the next attempt, as the SDKs have it.
 func (o *Options) delay(attempts int) time.Duration {
 	span := min(o.MaxDelay, o.MinDelay<<min(attempts, 16))
@@ -111,44 +118,6 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// upgraded is a connection whose handshake is done.
-type upgraded struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func (m *client) dial(ctx context.Context, attempts int) (*upgraded, error) {
-	o := &m.crew.options
-	targets := *m.crew.targets.Load()
-	target := targets[(int(m.number)+attempts)%len(targets)]
-	dialer := net.Dialer{Timeout: dialLimit, KeepAlive: -1}
-	if from := o.From.To4(); from != nil {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(from[0], from[1], from[2], from[3]+byte(int(m.number)%max(o.Sources, 1)))}
-	}
-	conn, err := dialer.DialContext(ctx, "tcp", target)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	in, err := upgrade(conn, target)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return &upgraded{conn, in}, nil
-}
-
-func upgrade(conn net.Conn, host string) (*bufio.Reader, error) {
-	if err := conn.SetDeadline(time.Now().Add(dialLimit)); err != nil {
-		return nil, err
-	}
-	in, err := frame.Upgrade(conn, host, frame.Centrifuge, bufferSize)
-	if err != nil {
-		return nil, err
-	}
-	return in, conn.SetDeadline(time.Time{})
-}
-
 // leave ends the witness for good.
 func (m *client) leave(how Ending) {
 	m.cancel()
@@ -164,12 +133,18 @@ func (m *client) end(how Ending) {
 	if conn == nil {
 		return
 	}
+	if how == Close && m.kind.Protocol.overHTTP() {
+		how = Drop // there is no other way to close
+	}
 	// an error means that the connection has ended already
 	switch how {
 	case Close:
 		_, _ = conn.Write(frame.Append(nil, frame.Close, []byte{3, 232})) // 1000
 		_ = conn.SetReadDeadline(time.Now().Add(closeLimit))
 	case Reset:
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn() // a reset says nothing first
+		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}

@@ -5,9 +5,12 @@
 //
 // # What they do
 //
-// A witness connects (JSON, /connection/websocket), subscribes to its channels,
-// answers pings, and takes a silence that is longer than a ping's interval and
-// ten seconds for the end of the connection. It comes back after the end of a
+// A witness connects, subscribes to its channels, renews its tokens when they have run
+// out, answers pings, and takes a silence that is longer than a ping's interval and
+// ten seconds for the end of the connection. That is so in the Centrifuge protocol,
+// as JSON, unless Options.Kinds says otherwise, or as protobuf. Over the raw protocol,
+// server-sent events and streams of lines, its channels and tokens are in the request,
+// and a token that has run out ends the connection. It comes back after the end of a
 // connection with the delay of the SDKs: between MinDelay and twice that, at
 // random, then up to four times, and so on to MaxDelay; at each attempt to the next
 // of its targets. A subscription that the server ends with code 2500 or above
@@ -22,10 +25,17 @@
 // above the last one that had been handed to Redis when the reply came, plus
 // one. A number that is missing against these rules is lost. One that is missing
 // between two subscriptions was announced, by the end of the first.
+//
+// An event "gap" announces as well, and the stream goes on: nothing is owed up to the
+// last one that had been handed to Redis when it came. The raw protocol and lines have
+// no word for gaps. What is missing there is lost if any other witness of the crew
+// received it, for then the node had it: such witnesses belong into a crew with one
+// target.
 package witness
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -53,6 +63,15 @@ type Options struct {
 	// Published returns the last sequence number handed to Redis for a channel. It
 	// is called by many goroutines.
 	Published func(channel uint32) uint32
+	// Kinds are those of the witnesses, in turn; empty: JSON without
+	// compression.
+	Kinds []Kind
+	// TLS is spoken with the targets; nil: none.
+	TLS *tls.Config
+	// Token returns the token to subscribe to a channel with, or with "" the one to
+	// connect with; empty: none is needed. It is called by many goroutines. Nil: none
+	// is.
+	Token func(channel string) string
 	// MinDelay and MaxDelay bound the pause before a witness comes back; 0: those
 	// of the SDKs.
 	MinDelay, MaxDelay time.Duration
@@ -70,7 +89,8 @@ type Crew struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	started atomic.Uint32
+	started atomic.Uint32 // witnesses ever
+	places  uint32        // taken by Start
 	targets atomic.Pointer[[]string]
 
 	mu      sync.Mutex // guards members
@@ -88,14 +108,20 @@ func New(o Options) *Crew {
 	if o.MaxDelay == 0 {
 		o.MaxDelay = MaxDelay
 	}
-	c := &Crew{options: o, account: newAccount()}
+	if len(o.Kinds) == 0 {
+		o.Kinds = []Kind{{}}
+	}
+	if o.Token == nil {
+		o.Token = func(string) string { return "" }
+	}
+	c := &Crew{options: o, account: newAccount(o.Kinds)}
 	c.targets.Store(&o.Targets)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
 // Start starts n witnesses, rate a second (0: at once), and returns when the last
-// has started, which is before it is connected.
+// has started, which is before it is connected. One goroutine calls it at a time.
 func (c *Crew) Start(ctx context.Context, n int, rate float64) error {
 	began := time.Now()
 	for i := range n {
@@ -104,13 +130,15 @@ func (c *Crew) Start(ctx context.Context, n int, rate float64) error {
 				return err
 			}
 		}
-		c.add()
+		c.add(c.places)
+		c.places++
 	}
 	return nil
 }
 
-func (c *Crew) add() {
-	m := newClient(c, c.started.Add(1)-1)
+// add starts a witness in a place.
+func (c *Crew) add(place uint32) {
+	m := newClient(c, c.started.Add(1)-1, place)
 	c.mu.Lock()
 	c.members = append(c.members, m)
 	c.mu.Unlock()
@@ -135,7 +163,8 @@ func (c *Crew) all() []*client {
 	return append([]*client(nil), c.members...)
 }
 
-// Replace ends n witnesses picked at random and starts as many new ones.
+// Replace ends n witnesses picked at random and starts as many new ones of the same
+// kinds on the same channels.
 func (c *Crew) Replace(n int, how Ending) {
 	for range n {
 		c.mu.Lock()
@@ -150,7 +179,7 @@ func (c *Crew) Replace(n int, how Ending) {
 		c.mu.Unlock()
 		m.leave(how)
 		c.account.replaced.Add(1)
-		c.add()
+		c.add(m.place)
 	}
 }
 
@@ -164,12 +193,16 @@ func (c *Crew) Interrupt(n int, how Ending) {
 }
 
 // Rejoin makes n witnesses picked at random unsubscribe from one of their
-// channels and subscribe to it again.
+// channels and subscribe to it again, of those that can.
 func (c *Crew) Rejoin(n int) {
 	members := c.all()
-	for _, i := range rand.Perm(len(members))[:min(n, len(members))] {
+	for _, i := range rand.Perm(len(members)) {
+		if n == 0 {
+			return
+		}
 		if members[i].rejoin() {
 			c.account.rejoined.Add(1)
+			n--
 		}
 	}
 }
@@ -216,6 +249,7 @@ func (c *Crew) Settle(ctx context.Context) error {
 	for _, m := range c.all() {
 		m.lacking(true)
 	}
+	c.account.judge()
 	return err
 }
 
@@ -245,7 +279,7 @@ func (c *Crew) Return() *Histogram { return c.account.back.take() }
 func (c *Crew) Notice() *Histogram { return c.account.notice.take() }
 
 // Handshake takes the histogram of the times from the attempt to connect to the
-// server's 101 since it was last called.
+// server's answer since it was last called.
 func (c *Crew) Handshake() *Histogram { return c.account.handshake.take() }
 
 // await asks until there is no error, or until ctx ends: then the error says

@@ -18,10 +18,10 @@ type bench struct {
 	published uint32
 }
 
-func newBench() *bench {
+func newBench(kinds ...Kind) *bench {
 	b := &bench{}
-	crew := New(Options{Channel: "c-%d", Channels: 4, Each: 1, Published: func(uint32) uint32 { return b.published }})
-	b.client = newClient(crew, 0)
+	crew := New(Options{Channel: "c-%d", Channels: 4, Each: 1, Published: func(uint32) uint32 { return b.published }, Kinds: kinds})
+	b.client = newClient(crew, 0, 0)
 	crew.members = []*client{b.client}
 	return b
 }
@@ -39,10 +39,18 @@ func (b *bench) get(sequences ...uint32) {
 	}
 }
 
+// others is what another witness of the crew received.
+func (b *bench) others(sequences ...uint32) {
+	for _, s := range sequences {
+		b.crew.account.came(Kind{}, payload.Message{Sequence: s})
+	}
+}
+
 // settle is Settle when so much had been published.
 func (b *bench) settle(published uint32) {
 	b.published = published
 	b.lacking(true)
+	b.crew.account.judge()
 }
 
 func TestAccount(t *testing.T) {
@@ -120,6 +128,103 @@ func TestAccount(t *testing.T) {
 				t.Errorf("clean %t, want %t", got.Clean(), clean)
 			}
 		})
+	}
+}
+
+// Who is warned while the subscription goes on is owed what comes after the
+// warning.
+func TestWarned(t *testing.T) {
+	for _, c := range []struct {
+		name                               string
+		do                                 func(b *bench)
+		announced, lost, repeated, strayed int64
+	}{
+		{"of a hole that is known", func(b *bench) { b.join(0); b.get(1, 4); b.warn(4); b.get(5); b.settle(5) }, 2, 0, 0, 0},
+		{"of a hole to come", func(b *bench) { b.join(0); b.get(1); b.warn(3); b.get(4); b.settle(4) }, 2, 0, 0, 0},
+		{"of the last ones", func(b *bench) { b.join(0); b.get(1); b.warn(3); b.settle(3) }, 2, 0, 0, 0},
+		{"and misses more", func(b *bench) { b.join(0); b.get(1); b.warn(3); b.get(6); b.settle(6) }, 2, 2, 0, 0},
+		{"and misses more later", func(b *bench) { b.join(0); b.get(1); b.warn(5); b.get(4, 6); b.settle(6) }, 2, 1, 0, 0},
+		{"and gets the old again", func(b *bench) { b.join(0); b.get(1, 2); b.warn(2); b.get(2, 3); b.settle(3) }, 0, 0, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(Kind{Protocol: SSE})
+			c.do(b)
+			got := b.crew.Tally()
+			if got.Announced != c.announced || got.Lost != c.lost || got.Repeated != c.repeated || got.Stray != c.strayed {
+				t.Errorf("announced %d, lost %d, repeated %d, stray %d; want %d, %d, %d, %d",
+					got.Announced, got.Lost, got.Repeated, got.Stray, c.announced, c.lost, c.repeated, c.strayed)
+			}
+		})
+	}
+}
+
+func (b *bench) warn(published uint32) {
+	b.published = published
+	if !b.warned("c-0") {
+		panic("the witness is subscribed to c-0, and says that it is not")
+	}
+}
+
+// Where there is no word for what is missed, it is lost if others have it.
+func TestMute(t *testing.T) {
+	for _, c := range []struct {
+		name                    string
+		do                      func(b *bench)
+		announced, untold, lost int64
+	}{
+		{"nobody has it", func(b *bench) { b.join(0); b.get(1, 4); b.others(1, 4); b.settle(4) }, 0, 2, 0},
+		{"others have all of it", func(b *bench) { b.join(0); b.get(1, 4); b.others(2, 3); b.settle(4) }, 0, 0, 2},
+		{"others have some of it", func(b *bench) { b.join(0); b.get(1, 200); b.others(64); b.settle(200) }, 0, 197, 1},
+		{"others get it later", func(b *bench) {
+			b.join(0)
+			b.get(1, 3)
+			b.detach()
+			b.others(2)
+			b.join(3)
+			b.settle(3)
+		}, 0, 0, 1},
+		{"before the first", func(b *bench) { b.join(3); b.others(1, 2, 3, 4); b.get(5); b.settle(5) }, 0, 0, 1},
+		{"the last ones never come", func(b *bench) { b.join(0); b.get(1); b.settle(3) }, 0, 0, 2},
+		{"while it is away", func(b *bench) {
+			b.join(0)
+			b.get(1)
+			b.detach()
+			b.others(2)
+			b.join(2)
+			b.get(3)
+			b.settle(3)
+		}, 1, 0, 0},
+	} {
+		for _, protocol := range []Protocol{Raw, Stream} {
+			t.Run(c.name+", "+protocol.String(), func(t *testing.T) {
+				b := newBench(Kind{Protocol: protocol})
+				c.do(b)
+				got := b.crew.Tally()
+				if got.Announced != c.announced || got.Untold != c.untold || got.Lost != c.lost {
+					t.Errorf("announced %d, untold %d, lost %d; want %d, %d, %d", got.Announced, got.Untold, got.Lost, c.announced, c.untold, c.lost)
+				}
+			})
+		}
+	}
+}
+
+// All kinds share each channel, and who takes a place is of its kind.
+func TestPlaces(t *testing.T) {
+	crew := New(Options{Channel: "c-%d", Channels: 4, Each: 2, Kinds: Kinds()})
+	seen := map[Kind]map[string]bool{}
+	for place := range uint32(2 * len(Kinds())) {
+		m := newClient(crew, 1000-place, place)
+		if seen[m.kind] == nil {
+			seen[m.kind] = map[string]bool{}
+		}
+		for i := range m.views {
+			seen[m.kind][m.views[i].name] = true
+		}
+	}
+	for _, kind := range Kinds() {
+		if len(seen[kind]) != 4 {
+			t.Errorf("%v: on the channels %v, want all 4", kind, seen[kind])
+		}
 	}
 }
 
