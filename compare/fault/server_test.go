@@ -222,7 +222,7 @@ func TestLinkBreaks(t *testing.T) {
 				await(t, "every connection to Redis to be given up", func() bool {
 					m, err := s.server.Metrics(within(t))
 					must(t, err)
-					return m["tandem_redis_link_up"] == 0
+					return m.Sum("tandem_redis_link_up") == 0
 				})
 				t.Logf("every connection to Redis was given up after %v", time.Since(began).Round(time.Millisecond))
 				if status, _, err := s.server.Ask(within(t), "/healthz"); err != nil || status != 200 {
@@ -338,12 +338,12 @@ func TestServerKilled(t *testing.T) {
 		took := time.Since(began)
 		m, err := second.Metrics(within(t))
 		must(t, err)
-		t.Logf("%d witnesses were back after %v, %g handshakes refused", witnesses, took.Round(time.Millisecond), m["tandem_handshake_failures_total"])
+		t.Logf("%d witnesses were back after %v, %g handshakes refused", witnesses, took.Round(time.Millisecond), m.Count("tandem_handshake_failures_total"))
 		// a second's worth may come at once
-		if most := connectRate * (took.Seconds() + 1); m["tandem_handshakes_total"] > most {
-			t.Errorf("%g handshakes in %v, want no more than %g", m["tandem_handshakes_total"], took, most)
+		if most := connectRate * (took.Seconds() + 1); m.Count("tandem_handshakes_total") > most {
+			t.Errorf("%g handshakes in %v, want no more than %g", m.Count("tandem_handshakes_total"), took, most)
 		}
-		if m["tandem_handshake_failures_total"] == 0 {
+		if m.Count("tandem_handshake_failures_total") == 0 {
 			t.Error("no handshake was refused: the rate was not put to the test")
 		}
 		awaitReceived(t, crew, 1000)
@@ -410,7 +410,7 @@ func TestDescriptorsExhausted(t *testing.T) {
 		}
 		m, err := server.Metrics(within(t))
 		must(t, err)
-		if m["tandem_accept_cooldowns_total"] == 0 {
+		if m.Count("tandem_accept_cooldowns_total") == 0 {
 			t.Error("no cooldown was counted")
 		}
 	})

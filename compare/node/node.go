@@ -14,10 +14,6 @@ import (
 	"strings"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
@@ -147,12 +143,8 @@ func (n *Node) AwaitReady(ctx context.Context, want bool) error {
 	}
 }
 
-// Metrics are the sums of what /metrics tells, by name.
-type Metrics map[string]float64
-
-// Metrics asks for all metrics. Those of one name, with different labels, are
-// added up; a summary or histogram is left out.
-func (n *Node) Metrics(ctx context.Context) (Metrics, error) {
+// Metrics asks for all metrics.
+func (n *Node) Metrics(ctx context.Context) (process.Metrics, error) {
 	status, body, err := n.Ask(ctx, "/metrics")
 	if err != nil {
 		return nil, err
@@ -160,34 +152,15 @@ func (n *Node) Metrics(ctx context.Context) (Metrics, error) {
 	if status != http.StatusOK {
 		return nil, fmt.Errorf("node: /metrics: status %d", status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	m, err := process.ParseMetrics(strings.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("node: /metrics: %w", err)
-	}
-	m := Metrics{}
-	for name, family := range families {
-		for _, metric := range family.GetMetric() {
-			m[name] += value(metric)
-		}
+		return nil, fmt.Errorf("node: %w", err)
 	}
 	return m, nil
 }
 
-func value(m *dto.Metric) float64 {
-	switch {
-	case m.Gauge != nil:
-		return m.Gauge.GetValue()
-	case m.Counter != nil:
-		return m.Counter.GetValue()
-	case m.Untyped != nil:
-		return m.Untyped.GetValue()
-	}
-	return 0
-}
-
 // Collected is Metrics after a garbage collection.
-func (n *Node) Collected(ctx context.Context) (Metrics, error) {
+func (n *Node) Collected(ctx context.Context) (process.Metrics, error) {
 	// twice: finalizers and pools let go of some things only at the second
 	for range 2 {
 		if status, _, err := n.Ask(ctx, "/debug/pprof/heap?gc=1"); err != nil || status != http.StatusOK {

@@ -28,8 +28,11 @@ func ParseMetrics(r io.Reader) (Metrics, error) {
 // Sum is that of all values of a name, whatever their labels; NaN: there are none.
 func (m Metrics) Sum(name string) float64 { return m.sum(name, "") }
 
-// Labelled is the sum of the values that have a label of this value; 0: there are
-// none.
+// Count is Sum of what is not there before it has counted anything: 0 then.
+func (m Metrics) Count(name string) float64 { return m.Labelled(name, "") }
+
+// Labelled is the sum of the values that have a label of this value, "" any; 0:
+// there are none.
 func (m Metrics) Labelled(name, value string) float64 {
 	if sum := m.sum(name, value); !math.IsNaN(sum) {
 		return sum

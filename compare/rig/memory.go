@@ -33,8 +33,7 @@ func (r *Rig) Memory() (process.Memory, error) {
 // all; NaN: nothing.
 type Runtime struct {
 	process.Runtime
-	Disconnects   float64 // connections that the server ended as slow
-	Subscriptions float64
+	Disconnects float64 // connections that the server ended as slow
 }
 
 // Runtime reads the metrics of all nodes; ok is false when the server has none
@@ -58,7 +57,6 @@ func (r *Rig) Runtime() (sum Runtime, ok bool, err error) {
 		sum.Goroutines += runtime.Goroutines
 		sum.GCCPU += runtime.GCCPU
 		sum.GCPause = math.Max(sum.GCPause, runtime.GCPause)
-		sum.Subscriptions += metrics.Sum("tandem_subscriptions")
 		if metrics["tandem_subscriptions"] == nil {
 			sum.Disconnects = math.NaN()
 		} else {

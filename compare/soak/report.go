@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -53,8 +54,8 @@ func (r *run) counters(b *strings.Builder) {
 	first, last := r.samples[0].all, r.samples[len(r.samples)-1].all
 	fmt.Fprintf(b, "\n| metric of the server | after the first cycle | after the last |\n| --- | --- | --- |\n")
 	for _, name := range slices.Sorted(maps.Keys(last)) {
-		if strings.HasPrefix(name, "tandem_") || name == "process_cpu_seconds_total" || name == "go_gc_duration_seconds_count" {
-			fmt.Fprintf(b, "| `%s` | %.6g | %.6g |\n", name, first[name], last[name])
+		if sum := last.Sum(name); !math.IsNaN(sum) && (strings.HasPrefix(name, "tandem_") || name == "process_cpu_seconds_total") {
+			fmt.Fprintf(b, "| `%s` | %.6g | %.6g |\n", name, first.Count(name), sum)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/node"
+	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/witness"
 )
 
@@ -15,7 +15,7 @@ type sample struct {
 	goroutines, descriptors float64
 	heap                    float64 // bytes of live objects
 	rss                     float64 // bytes
-	all                     node.Metrics
+	all                     process.Metrics
 }
 
 // errLeft says that the server holds what it should not at rest.
@@ -35,14 +35,14 @@ func (r *run) sample(ctx context.Context) (sample, error) {
 		m, err := r.node.Collected(ctx)
 		var left error
 		for name, value := range want {
-			if m[name] != value {
-				left = errors.Join(left, fmt.Errorf("%w: %s is %g, not %g", errLeft, name, m[name], value))
+			if is := m.Sum(name); is != value {
+				left = errors.Join(left, fmt.Errorf("%w: %s is %g, not %g", errLeft, name, is, value))
 			}
 		}
 		if err == nil && left == nil {
 			return sample{
-				goroutines: m["go_goroutines"], descriptors: m["process_open_fds"],
-				heap: m["go_memstats_heap_alloc_bytes"], rss: m["process_resident_memory_bytes"], all: m,
+				goroutines: m.Sum("go_goroutines"), descriptors: m.Sum("process_open_fds"),
+				heap: m.Sum("go_memstats_heap_alloc_bytes"), rss: m.Sum("process_resident_memory_bytes"), all: m,
 			}, nil
 		}
 		select {

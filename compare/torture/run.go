@@ -265,7 +265,7 @@ func (r *run) rest(ctx context.Context) error {
 	}
 	for {
 		m, err := r.node.Metrics(ctx)
-		if err == nil && m["tandem_connections"] == float64(r.Healthy+visitors) && m["tandem_queued_bytes"] == 0 {
+		if err == nil && m.Sum("tandem_connections") == float64(r.Healthy+visitors) && m.Sum("tandem_queued_bytes") == 0 {
 			return nil
 		}
 		select {
@@ -273,7 +273,7 @@ func (r *run) rest(ctx context.Context) error {
 			return r.node.Died()
 		case <-ctx.Done():
 			return fmt.Errorf("torture: the server has %g connections and %g bytes queued, not %d and 0: %w",
-				m["tandem_connections"], m["tandem_queued_bytes"], r.Healthy+visitors, errors.Join(err, ctx.Err()))
+				m.Sum("tandem_connections"), m.Sum("tandem_queued_bytes"), r.Healthy+visitors, errors.Join(err, ctx.Err()))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
