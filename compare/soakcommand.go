@@ -20,6 +20,7 @@ func runSoak(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Witnesses, "witnesses", o.Witnesses, "connections that are watched")
 	flags.Float64Var(&o.Rate, "rate", o.Rate, "messages published a second")
 	flags.Float64Var(&o.Churn, "churn", o.Churn, "connections and subscriptions ended and begun a second")
+	flags.DurationVar(&o.TokenLife, "token-life", o.TokenLife, "after how long clients' tokens run out, in whole seconds")
 	if err := parse(flags, args); err != nil {
 		return err
 	}

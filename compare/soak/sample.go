@@ -107,6 +107,6 @@ func (r *run) judge() {
 		r.failf("no message came compressed")
 	}
 	if tally.Renewed == 0 {
-		r.failf("no token was renewed")
+		r.failf("no token was renewed: with -churn %g no client was there for -token-life %v", r.Churn, r.TokenLife)
 	}
 }
