@@ -33,6 +33,14 @@ func (b *bench) join(published uint32) {
 	b.confirmed(firstID)
 }
 
+// rejoin is the end of the subscription with 2500 and the next one, when so much
+// had been published.
+func (b *bench) rejoin(published uint32) {
+	b.gap("c-0")
+	b.published = published
+	b.confirmed(firstID)
+}
+
 func (b *bench) get(sequences ...uint32) {
 	for _, s := range sequences {
 		b.message([]byte("c-0"), payload.Message{Sequence: s}, time.Now())
@@ -53,12 +61,31 @@ func (b *bench) settle(published uint32) {
 	b.crew.account.judge()
 }
 
+// accountCase is what a witness is to make of what happens to it.
+type accountCase struct {
+	name                               string
+	do                                 func(b *bench)
+	announced, lost, repeated, strayed int64
+}
+
+func (c *accountCase) check(t *testing.T, kinds ...Kind) {
+	t.Helper()
+	t.Run(c.name, func(t *testing.T) {
+		b := newBench(kinds...)
+		c.do(b)
+		got := b.crew.Tally()
+		if got.Announced != c.announced || got.Lost != c.lost || got.Repeated != c.repeated || got.Stray != c.strayed {
+			t.Errorf("announced %d, lost %d, repeated %d, stray %d; want %d, %d, %d, %d",
+				got.Announced, got.Lost, got.Repeated, got.Stray, c.announced, c.lost, c.repeated, c.strayed)
+		}
+		if clean := c.lost+c.repeated+c.strayed == 0; got.Clean() != clean {
+			t.Errorf("clean %t, want %t", got.Clean(), clean)
+		}
+	})
+}
+
 func TestAccount(t *testing.T) {
-	for _, c := range []struct {
-		name                               string
-		do                                 func(b *bench)
-		announced, lost, repeated, strayed int64
-	}{
+	for _, c := range []accountCase{
 		{"all", func(b *bench) { b.join(0); b.get(1, 2, 3); b.settle(3) }, 0, 0, 0, 0},
 		{"what was published before the subscription is not due", func(b *bench) { b.join(7); b.get(8); b.settle(8) }, 0, 0, 0, 0},
 		{"what was on its way at the reply may come", func(b *bench) { b.join(7); b.get(6, 7, 8); b.settle(8) }, 0, 0, 0, 0},
@@ -68,33 +95,9 @@ func TestAccount(t *testing.T) {
 		{"all are missing", func(b *bench) { b.join(2); b.settle(4) }, 0, 2, 0, 0},
 		{"twice", func(b *bench) { b.join(0); b.get(1, 1, 2); b.settle(2) }, 0, 0, 1, 0},
 		{"late", func(b *bench) { b.join(0); b.get(1, 3, 2); b.settle(3) }, 0, 1, 1, 0},
-		{"a hole between subscriptions", func(b *bench) {
-			b.join(0)
-			b.get(1)
-			b.gap("c-0")
-			b.published = 5
-			b.confirmed(firstID)
-			b.get(6)
-			b.settle(6)
-		}, 4, 0, 0, 0},
-		{"a hole between subscriptions and one more", func(b *bench) {
-			b.join(0)
-			b.get(1)
-			b.gap("c-0")
-			b.published = 5
-			b.confirmed(firstID)
-			b.get(8)
-			b.settle(8)
-		}, 4, 2, 0, 0},
-		{"a hole announced late", func(b *bench) {
-			b.join(0)
-			b.get(1, 4, 5)
-			b.gap("c-0")
-			b.published = 5
-			b.confirmed(firstID)
-			b.get(6)
-			b.settle(6)
-		}, 2, 0, 0, 0},
+		{"a hole between subscriptions", func(b *bench) { b.join(0); b.get(1); b.rejoin(5); b.get(6); b.settle(6) }, 4, 0, 0, 0},
+		{"a hole between subscriptions and one more", func(b *bench) { b.join(0); b.get(1); b.rejoin(5); b.get(8); b.settle(8) }, 4, 2, 0, 0},
+		{"a hole announced late", func(b *bench) { b.join(0); b.get(1, 4, 5); b.rejoin(5); b.get(6); b.settle(6) }, 2, 0, 0, 0},
 		{"a hole, and the witness leaves before it is told", func(b *bench) {
 			b.join(0)
 			b.get(1, 4)
@@ -106,39 +109,18 @@ func TestAccount(t *testing.T) {
 			b.get(7)
 			b.settle(7)
 		}, 3, 0, 0, 0},
-		{"a hole at the end of the connection", func(b *bench) {
-			b.join(0)
-			b.get(1)
-			b.detach()
-			b.join(3)
-			b.settle(3)
-		}, 2, 0, 0, 0},
+		{"a hole at the end of the connection", func(b *bench) { b.join(0); b.get(1); b.detach(); b.join(3); b.settle(3) }, 2, 0, 0, 0},
 		{"after the end of the subscription", func(b *bench) { b.join(0); b.get(1); b.gap("c-0"); b.get(2) }, 0, 0, 0, 1},
 		{"before the reply", func(b *bench) { b.askAll(); b.get(1) }, 0, 0, 0, 1},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := newBench()
-			c.do(b)
-			got := b.crew.Tally()
-			if got.Announced != c.announced || got.Lost != c.lost || got.Repeated != c.repeated || got.Stray != c.strayed {
-				t.Errorf("announced %d, lost %d, repeated %d, stray %d; want %d, %d, %d, %d",
-					got.Announced, got.Lost, got.Repeated, got.Stray, c.announced, c.lost, c.repeated, c.strayed)
-			}
-			if clean := c.lost+c.repeated+c.strayed == 0; got.Clean() != clean {
-				t.Errorf("clean %t, want %t", got.Clean(), clean)
-			}
-		})
+		c.check(t)
 	}
 }
 
 // Who is warned while the subscription goes on is owed what comes after the
 // warning.
 func TestWarned(t *testing.T) {
-	for _, c := range []struct {
-		name                               string
-		do                                 func(b *bench)
-		announced, lost, repeated, strayed int64
-	}{
+	for _, c := range []accountCase{
 		{"of a hole that is known", func(b *bench) { b.join(0); b.get(1, 4); b.warn(4); b.get(5); b.settle(5) }, 2, 0, 0, 0},
 		{"of a hole to come", func(b *bench) { b.join(0); b.get(1); b.warn(3); b.get(4); b.settle(4) }, 2, 0, 0, 0},
 		{"of the last ones", func(b *bench) { b.join(0); b.get(1); b.warn(3); b.settle(3) }, 2, 0, 0, 0},
@@ -146,15 +128,7 @@ func TestWarned(t *testing.T) {
 		{"and misses more later", func(b *bench) { b.join(0); b.get(1); b.warn(5); b.get(4, 6); b.settle(6) }, 2, 1, 0, 0},
 		{"and gets the old again", func(b *bench) { b.join(0); b.get(1, 2); b.warn(2); b.get(2, 3); b.settle(3) }, 0, 0, 1, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := newBench(Kind{Protocol: SSE})
-			c.do(b)
-			got := b.crew.Tally()
-			if got.Announced != c.announced || got.Lost != c.lost || got.Repeated != c.repeated || got.Stray != c.strayed {
-				t.Errorf("announced %d, lost %d, repeated %d, stray %d; want %d, %d, %d, %d",
-					got.Announced, got.Lost, got.Repeated, got.Stray, c.announced, c.lost, c.repeated, c.strayed)
-			}
-		})
+		c.check(t, Kind{Protocol: SSE})
 	}
 }
 
