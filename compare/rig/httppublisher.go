@@ -28,7 +28,7 @@ type httpPublisher struct {
 	random   *rand.Rand
 }
 
-func newHTTPPublisher(_ context.Context, e *arm.External, channel string, channels int, after []uint32) (*httpPublisher, error) {
+func newHTTPPublisher(e *arm.External, channel string, channels int, after []uint32) *httpPublisher {
 	if !strings.Contains(channel, "%d") {
 		channels = 1
 	}
@@ -38,7 +38,7 @@ func newHTTPPublisher(_ context.Context, e *arm.External, channel string, channe
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}},
 	}
 	copy(p.sent, after)
-	return p, nil
+	return p
 }
 
 // Sent implements Publisher.

@@ -249,10 +249,7 @@ func TestHTTPPublisher(t *testing.T) {
 		fmt.Fprint(w, answer)
 	}))
 	defer s.Close()
-	p, err := newHTTPPublisher(context.Background(), &arm.External{API: s.URL, Key: "k", Prefix: "p:"}, "c-%d", 2, []uint32{4, 0})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newHTTPPublisher(&arm.External{API: s.URL, Key: "k", Prefix: "p:"}, "c-%d", 2, []uint32{4, 0})
 	defer p.Close()
 	r, err := p.Publish(context.Background(), publish.Plan{Rate: 1000, Duration: 5 * time.Millisecond, Size: 128})
 	if err != nil || r.Sent != 5 || r.Bytes != 5*128 {

@@ -17,8 +17,6 @@ type Connections struct {
 	// Channel holds %d where every connection has a channel of its own; their
 	// numbers count on from call to call.
 	Channel string
-	// Rate a second, in all; 0: as fast as they come.
-	Rate float64
 	// Rcvbuf is the receive buffer of each socket in bytes; 0: the kernel's choice.
 	Rcvbuf int
 	// Segment is the largest TCP segment in bytes; 0: the kernel's choice.
@@ -73,7 +71,7 @@ func (r *Rig) Connect(c Connections) ([]load.Answer, error) {
 		n := r.nodes[i%len(r.nodes)]
 		command := load.Command{
 			Cmd: load.Connect, N: r.share(c.N, i), Target: n.addr, Channel: c.Channel, First: first[i],
-			Rate: c.Rate / float64(len(r.loads)), Rcvbuf: c.Rcvbuf, Segment: c.Segment,
+			Rcvbuf: c.Rcvbuf, Segment: c.Segment,
 			From: fmt.Sprintf("127.0.%d.1", 1+i%200), Sources: 8,
 		}
 		if e != nil {
@@ -157,7 +155,7 @@ func (r *Rig) Publisher(channel string, channels int, after []uint32) (Publisher
 	case e == nil:
 		url = r.redis.url()
 	case e.API != "":
-		return newHTTPPublisher(r.ctx, e, channel, channels, after)
+		return newHTTPPublisher(e, channel, channels, after), nil
 	default:
 		url, prefix = e.Redis, e.Prefix
 	}

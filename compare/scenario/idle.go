@@ -47,8 +47,8 @@ func (b *bench) read(n int) (reading, error) {
 }
 
 // grow opens connections until there are n.
-func (b *bench) grow(have *int, n int, channel string) error {
-	_, err := b.Connect(rig.Connections{N: n - *have, Channel: channel})
+func (b *bench) grow(have *int, n int) error {
+	_, err := b.Connect(rig.Connections{N: n - *have, Channel: shared})
 	*have = n
 	return err
 }
@@ -60,7 +60,7 @@ func runIdle(b *bench) error {
 	var readings []reading
 	var last *result.Sample
 	for _, n := range b.size.Connections {
-		if err := b.grow(&have, n, shared); err != nil {
+		if err := b.grow(&have, n); err != nil {
 			return err
 		}
 		if err := b.Idle(b.size.Settle); err != nil {

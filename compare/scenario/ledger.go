@@ -58,7 +58,7 @@ func runLedger(b *bench) error {
 		return err
 	}
 	for _, n := range ends {
-		if err := b.grow(&have, n, shared); err != nil {
+		if err := b.grow(&have, n); err != nil {
 			return err
 		}
 		if err := b.Idle(b.size.Settle); err != nil {
