@@ -52,7 +52,7 @@ func jsonPush(channel string, data []byte) (Frame, bool) {
 
 // appendData appends data as JSON on one line.
 func appendData(dst, data []byte) []byte {
-	if !json.Valid(data) {
+	if !validJSON(data) {
 		return cfjson.AppendString(dst, string(data))
 	}
 	if bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 {
