@@ -25,9 +25,15 @@ type Bus interface {
 type Receiver interface {
 	// Deliver hands over one publication. For any one channel the calls come
 	// in order from one goroutine; for different channels they may be
-	// concurrent. It must not wait for a client. The receiver owns data and
-	// nobody writes to it again.
-	Deliver(channel string, data []byte)
+	// concurrent. It must not wait for a client. channel and data are the
+	// caller's, and valid during the call only.
+	Deliver(channel, data []byte)
+
+	// Flush says that the caller has no more publications at hand and is going
+	// to wait for some: what it has handed over must leave now. A Bus calls it
+	// after one or more Deliver, on the same goroutine. It must not wait for a
+	// client.
+	Flush()
 
 	// Lost says that publications to these channels may have been missed: the
 	// Redis link broke, and is subscribed again. It must not wait for a

@@ -24,11 +24,13 @@ type counter struct {
 	reached chan struct{}
 }
 
-func (c *counter) Deliver(string, []byte) {
+func (c *counter) Deliver(_, _ []byte) {
 	if c.n.Add(1) == c.want {
 		close(c.reached)
 	}
 }
+
+func (c *counter) Flush() {}
 
 func (c *counter) Lost([]string) {}
 
@@ -150,27 +152,6 @@ func publishPaced(args string) error {
 	}
 	return nil
 }
-
-// BenchmarkPayloadBytes compares what bytesOf does with a copy.
-func BenchmarkPayloadBytes(b *testing.B) {
-	for _, size := range []int{128, 16 << 10} {
-		payload := strings.Repeat("x", size)
-		b.Run(fmt.Sprint("view/", size), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				sink = bytesOf(payload)
-			}
-		})
-		b.Run(fmt.Sprint("copy/", size), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				sink = []byte(payload)
-			}
-		})
-	}
-}
-
-var sink []byte
 
 // BenchmarkChannelMemory reports what a channel with one reference costs in this
 // process, go-redis and a name of 24 bytes included. It depends on how full the

@@ -246,40 +246,6 @@ func TestSeveralConnections(t *testing.T) {
 	}
 }
 
-// TestPayloadIsOurs: the receiver may keep and overwrite what it is given, for
-// the bus and go-redis neither read nor write it again.
-func TestPayloadIsOurs(t *testing.T) {
-	s := redistest.Start(t)
-	const n = 2000
-	var kept [][]byte // the reader's until all have arrived
-	arrived := make(chan struct{})
-	r := newRecorder()
-	r.onDeliver = func(_ string, data []byte) {
-		if want := fmt.Sprint("message ", len(kept)); string(data) != want {
-			t.Errorf("%q, want %q", data, want)
-		}
-		for i := range data {
-			data[i] = byte(len(kept))
-		}
-		if kept = append(kept, data); len(kept) == n {
-			close(arrived)
-		}
-	}
-	bus := startBus(t, s.URL(), r, Options{HeartbeatInterval: time.Millisecond})
-	mustSubscribe(t, bus, "a")
-	for i := range n {
-		s.Publish("a", fmt.Sprint("message ", i))
-	}
-	<-arrived
-	for i, data := range kept {
-		for _, b := range data {
-			if b != byte(i) {
-				t.Fatalf("message %d was written to after it was delivered: %v", i, data)
-			}
-		}
-	}
-}
-
 func TestUnsubscribeWithoutReference(t *testing.T) {
 	s := redistest.Start(t)
 	bus := startBus(t, s.URL(), newRecorder(), Options{})

@@ -23,9 +23,7 @@ const (
 )
 
 // reference is all that is kept for a channel in the steady state, its name
-// apart. It has 8 bytes and no pointers. The map points to it rather than
-// holding it, for assigning a map element also replaces the key, and a key must
-// go on sharing its bytes with go-redis.
+// apart. It has 8 bytes and no pointers.
 type reference struct {
 	count     uint32 // references held, those of waiting Subscribe calls included
 	round     uint16 // how often count has fallen to zero, modulo 65536
@@ -55,8 +53,8 @@ type lingerer struct {
 // epoch of the caller's.
 //
 // A channel has two spellings: with the prefix ("name", what Redis knows) and
-// without. Both share the bytes of one string, for a string of its own for each
-// would be most of what a channel costs.
+// without. What is kept is the caller's own string, without; names are made for as
+// long as a command is on its way.
 type channels struct {
 	prefix string
 	linger time.Duration
@@ -97,7 +95,7 @@ func (c *channels) acquire(channel string) (p *pending, wake bool, err error) {
 		name := c.prefix + channel
 		if ref == nil {
 			ref = new(reference)
-			c.refs[c.channel(name)] = ref
+			c.refs[channel] = ref
 		}
 		ref.state = queued
 		c.queue = append(c.queue, name)
@@ -364,14 +362,13 @@ func (c *channels) connect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.connected = true
-	// A new map, so that keys and names share their bytes again, and for a map
-	// never shrinks.
+	// A new map, for a map never shrinks.
 	refs := make(map[string]*reference, len(c.refs))
 	c.queue = make([]string, 0, len(c.refs))
 	for channel, ref := range c.refs {
 		name := c.prefix + channel
 		ref.state = queued
-		refs[c.channel(name)] = ref
+		refs[channel] = ref
 		c.queue = append(c.queue, name)
 	}
 	c.refs = refs

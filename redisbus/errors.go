@@ -18,3 +18,9 @@ var (
 	errRedial     = errors.New("redisbus: go-redis may not reconnect by itself")
 	errProtocol   = errors.New("redisbus: unexpected answer from Redis")
 )
+
+// refusal is the text of an error that Redis answered with, such as
+// "NOPERM this user has no permissions to access one of the channels".
+type refusal string
+
+func (r refusal) Error() string { return string(r) }

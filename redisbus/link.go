@@ -52,6 +52,11 @@ const (
 	unsubscribe
 )
 
+// answer is how each of them is answered.
+func (k commandKind) answer() replyKind {
+	return [...]replyKind{pongReply, subscribeReply, unsubscribeReply}[k]
+}
+
 // command is in flight from its writing until Redis has answered all of it.
 // There is one at a time, so an error that Redis answers with belongs to it.
 type command struct {
@@ -70,7 +75,7 @@ type link struct {
 	number   int
 	opts     *Options
 	log      *slog.Logger
-	client   *redis.Client
+	redis    *redis.Options
 	socket   *socket
 	channels *channels
 	epoch    time.Time
@@ -85,15 +90,17 @@ type link struct {
 	connects   atomic.Uint64
 	roundTrip  atomic.Int64
 	lost       atomic.Uint64 // channels reported as lost
-	refused    atomic.Uint64 // subscriptions that Redis refused
+	rejected   atomic.Uint64 // subscriptions that Redis refused
 	mu         sync.Mutex    // guards downReason
 	downReason error
 }
 
 func newLink(number int, opts *Options, redisOpts *redis.Options) *link {
-	l := &link{
+	return &link{
 		number:     number,
 		opts:       opts,
+		redis:      redisOpts,
+		socket:     &socket{dial: directDialer(redisOpts)},
 		log:        opts.Log.With("link", number),
 		channels:   newChannels(opts.Prefix, opts.Linger),
 		epoch:      time.Now(),
@@ -101,8 +108,6 @@ func newLink(number int, opts *Options, redisOpts *redis.Options) *link {
 		answered:   make(chan struct{}, 1),
 		downReason: errors.New("not connected yet"),
 	}
-	l.client, l.socket = newClient(redisOpts, directDialer(redisOpts), 0)
-	return l
 }
 
 func (l *link) now() time.Duration { return time.Since(l.epoch) }
@@ -116,13 +121,12 @@ func (l *link) notify() {
 
 // run keeps the link up until ctx ends and the socket is closed.
 func (l *link) run(ctx context.Context, receiver modes.Receiver) {
-	defer func() { _ = l.client.Close() }()
 	pause := backoff{least: l.opts.ReconnectMin, most: l.opts.ReconnectMax}
 	for {
-		pubsub, err := l.connect(ctx)
+		s, err := l.connect(ctx)
 		if err == nil {
 			began := l.now()
-			err = l.serve(ctx, pubsub, receiver)
+			err = l.serve(ctx, s, receiver)
 			// A link that breaks at once, each time, must not become a storm of
 			// resubscriptions.
 			if l.now()-began > l.opts.ReconnectMax {
@@ -143,35 +147,22 @@ func (l *link) run(ctx context.Context, receiver modes.Receiver) {
 }
 
 // connect returns a connection that has answered a PING.
-func (l *link) connect(ctx context.Context) (*redis.PubSub, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.client.Options().DialTimeout+l.opts.HeartbeatTimeout)
+func (l *link) connect(ctx context.Context) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.redis.DialTimeout+l.opts.HeartbeatTimeout)
 	defer cancel()
-	l.socket.permit()
-	pubsub := l.client.Subscribe(ctx)
-	if err := l.greet(ctx, pubsub); err != nil {
-		_ = pubsub.Close()
+	conn, err := l.socket.connect(ctx, l.redis.Network, l.redis.Addr)
+	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return pubsub, nil
-}
-
-func (l *link) greet(ctx context.Context, pubsub *redis.PubSub) error {
-	const greeting = "tandem"
-	if err := pubsub.Ping(ctx, greeting); err != nil {
-		return err
-	}
-	answer, err := pubsub.ReceiveTimeout(ctx, l.opts.HeartbeatTimeout)
+	s, err := openStream(ctx, conn, l.redis)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("connect: %w", err)
 	}
-	if pong, ok := answer.(*redis.Pong); !ok || pong.Payload != greeting {
-		return fmt.Errorf("%w to PING: %v", errProtocol, answer)
-	}
-	return nil
+	return s, nil
 }
 
 // serve uses the connection until it breaks, and returns why it did.
-func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.Receiver) error {
+func (l *link) serve(ctx context.Context, s *stream, receiver modes.Receiver) error {
 	l.inflight.Store(nil)
 	select {
 	case <-l.answered:
@@ -186,11 +177,11 @@ func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.R
 	l.settle()
 
 	ended := make(chan error, 1)
-	go func() { ended <- l.read(pubsub, receiver) }()
+	go func() { ended <- l.read(s, receiver) }()
 
-	err, readerEnded := l.drive(ctx, pubsub, ended)
+	err, readerEnded := l.drive(ctx, s, ended)
 	l.state.Store(int32(LinkDown))
-	_ = pubsub.Close()
+	s.close()
 	if !readerEnded {
 		l.log.Debug("redis link closed", "error", <-ended)
 	}
@@ -201,7 +192,7 @@ func (l *link) serve(ctx context.Context, pubsub *redis.PubSub, receiver modes.R
 }
 
 // drive writes commands until the link breaks or ctx ends.
-func (l *link) drive(ctx context.Context, pubsub *redis.PubSub, ended <-chan error) (err error, readerEnded bool) {
+func (l *link) drive(ctx context.Context, s *stream, ended <-chan error) (err error, readerEnded bool) {
 	timer := time.NewTimer(l.opts.HeartbeatInterval)
 	defer timer.Stop()
 	nextPing := l.now() + l.opts.HeartbeatInterval
@@ -226,7 +217,7 @@ func (l *link) drive(ctx context.Context, pubsub *redis.PubSub, ended <-chan err
 			}
 		}
 		if cmd != nil {
-			if err, readerEnded = l.exchange(ctx, pubsub, cmd, timer, ended); err != nil {
+			if err, readerEnded = l.exchange(ctx, s, cmd, timer, ended); err != nil {
 				return err, readerEnded
 			}
 			l.settle()
@@ -248,15 +239,15 @@ func (l *link) drive(ctx context.Context, pubsub *redis.PubSub, ended <-chan err
 }
 
 // exchange writes one command and waits for its answer.
-func (l *link) exchange(ctx context.Context, pubsub *redis.PubSub, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
+func (l *link) exchange(ctx context.Context, s *stream, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
 	l.inflight.Store(cmd)
 	switch cmd.kind {
 	case ping:
-		err = pubsub.Ping(ctx, cmd.payload)
+		err = s.send("PING", cmd.payload)
 	case subscribe:
-		err = pubsub.Subscribe(ctx, cmd.names...)
+		err = s.send("SUBSCRIBE", cmd.names...)
 	case unsubscribe:
-		err = pubsub.Unsubscribe(ctx, cmd.names...)
+		err = s.send("UNSUBSCRIBE", cmd.names...)
 	}
 	if err != nil {
 		return fmt.Errorf("write: %w", err), false

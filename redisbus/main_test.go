@@ -41,7 +41,8 @@ func newRecorder() *recorder {
 	return &recorder{delivered: map[string][]string{}, lost: map[string]int{}}
 }
 
-func (r *recorder) Deliver(channel string, data []byte) {
+func (r *recorder) Deliver(name, data []byte) {
+	channel := string(name)
 	if r.onDeliver != nil {
 		r.onDeliver(channel, data)
 	}
@@ -49,6 +50,8 @@ func (r *recorder) Deliver(channel string, data []byte) {
 	defer r.mu.Unlock()
 	r.delivered[channel] = append(r.delivered[channel], string(data))
 }
+
+func (r *recorder) Flush() {}
 
 func (r *recorder) Lost(channels []string) {
 	r.mu.Lock()

@@ -135,8 +135,7 @@ func (o *Options) redisOptions() (*redis.Options, error) {
 		}
 		return nil, fmt.Errorf("redisbus: bad Redis URL: %w; want redis://host:port, rediss://host:port or unix:///path", err)
 	}
-	// RESP2: with RESP3 go-redis looks at each message twice, once for what it
-	// is and once to parse it.
+	// What parseReply knows.
 	opts.Protocol = 2
 	opts.DisableIdentity = true
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

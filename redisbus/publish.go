@@ -60,7 +60,7 @@ func newPublisher(opts *Options, redisOpts *redis.Options, log *slog.Logger) *pu
 		refuse:     make(chan struct{}, 1),
 		downReason: errors.New("not connected yet"),
 	}
-	p.client, p.socket = newClient(redisOpts, redis.NewDialer(redisOpts), -1)
+	p.client, p.socket = newClient(redisOpts, redis.NewDialer(redisOpts))
 	return p
 }
 

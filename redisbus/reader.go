@@ -1,84 +1,53 @@
 package redisbus
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"time"
-	"unsafe"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tandem-ws/tandem/modes"
 )
 
-// How go-redis is to read: clearDeadline takes away what an earlier read has set,
-// keepDeadline saves doing so for each message. The heartbeat ends a read that
-// hangs, by closing the connection.
-const (
-	clearDeadline time.Duration = 0
-	keepDeadline  time.Duration = -1
-)
-
-// read hands publications to the receiver and answers to the commands in flight,
+// read hands publications to the receiver and answers to the command in flight,
 // until the connection breaks; it returns why. It is the only goroutine between
 // Redis and the receiver, which keeps the order of a channel.
-func (l *link) read(pubsub *redis.PubSub, receiver modes.Receiver) error {
-	ctx := context.Background()
-	for deadline := clearDeadline; ; deadline = keepDeadline {
-		received, err := pubsub.ReceiveTimeout(ctx, deadline)
-		if err != nil {
-			if err = l.failed(err, receiver); err != nil {
-				return err
+func (l *link) read(s *stream, receiver modes.Receiver) error {
+	return s.receive(func(r reply) error {
+		switch r.kind {
+		case messageReply:
+			if len(r.channel) < len(l.opts.Prefix) {
+				return fmt.Errorf("%w: message on %q", errProtocol, r.channel)
 			}
-			continue
-		}
-		switch received := received.(type) {
-		case *redis.Message:
 			l.received.Add(1)
-			receiver.Deliver(l.channels.channel(received.Channel), bytesOf(received.Payload))
-		case *redis.Subscription:
-			err = l.subscription(received, receiver)
-		case *redis.Pong:
-			err = l.pong(received)
+			receiver.Deliver(r.channel[len(l.opts.Prefix):], r.payload)
+			return nil
+		case pongReply:
+			return l.pong(r)
+		case errorReply:
+			return l.refused(r, receiver)
 		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// bytesOf returns the bytes of a payload without copying them. go-redis makes
-// them anew for each message, as a byte slice of which the string is a view, and
-// keeps no reference that it reads again (TestPayloadIsOurs). What it saves, see
-// BenchmarkPayloadBytes: an allocation and a copy, which for a message of 16 KB
-// is more than all else that the bus does with it.
-func bytesOf(payload string) []byte {
-	return unsafe.Slice(unsafe.StringData(payload), len(payload))
+		return l.subscription(r, receiver)
+	}, receiver.Flush)
 }
 
 // subscription enters one of the answers to SUBSCRIBE or UNSUBSCRIBE; there is
 // one for each channel, in the order of the command. They are entered together
 // when the last has come, as Redis writes them together.
-func (l *link) subscription(answer *redis.Subscription, receiver modes.Receiver) error {
+func (l *link) subscription(r reply, receiver modes.Receiver) error {
 	cmd := l.inflight.Load()
-	if cmd == nil || cmd.answered == len(cmd.names) || cmd.names[cmd.answered] != answer.Channel {
-		return fmt.Errorf("%w: %s of %q", errProtocol, answer.Kind, answer.Channel)
+	if cmd == nil || cmd.kind.answer() != r.kind ||
+		cmd.answered == len(cmd.names) || cmd.names[cmd.answered] != string(r.channel) {
+		return fmt.Errorf("%w: %v of %q", errProtocol, r.kind, r.channel)
 	}
 	cmd.answered++
 	if cmd.answered < len(cmd.names) {
 		return nil
 	}
-	switch {
-	case cmd.kind == subscribe && answer.Kind == "subscribe":
+	if r.kind == subscribeReply {
 		l.reportLost(cmd.names, receiver)
 		if l.channels.confirmSubscribe(cmd.names, l.now()) {
 			l.notify()
 		}
-	case cmd.kind == unsubscribe && answer.Kind == "unsubscribe":
+	} else {
 		l.channels.confirmUnsubscribe(cmd.names)
-	default:
-		return fmt.Errorf("%w: %s of %q", errProtocol, answer.Kind, answer.Channel)
 	}
 	l.finish()
 	return nil
@@ -94,10 +63,10 @@ func (l *link) reportLost(names []string, receiver modes.Receiver) {
 	}
 }
 
-func (l *link) pong(answer *redis.Pong) error {
+func (l *link) pong(r reply) error {
 	cmd := l.inflight.Load()
-	if cmd == nil || cmd.kind != ping || cmd.payload != answer.Payload {
-		return fmt.Errorf("%w: PONG %q", errProtocol, answer.Payload)
+	if cmd == nil || cmd.kind != ping || cmd.payload != string(r.payload) {
+		return fmt.Errorf("%w: PONG %q", errProtocol, r.payload)
 	}
 	roundTrip := l.now() - cmd.sent
 	l.roundTrip.Store(int64(roundTrip))
@@ -106,16 +75,16 @@ func (l *link) pong(answer *redis.Pong) error {
 	return nil
 }
 
-// failed enters that Redis answered with an error. It returns the error when it
-// is not an answer, or not one to a SUBSCRIBE: then the link is broken.
-func (l *link) failed(err error, receiver modes.Receiver) error {
-	var answer redis.Error
+// refused enters that Redis answered with an error. When it is no answer to a
+// SUBSCRIBE, the link is broken.
+func (l *link) refused(r reply, receiver modes.Receiver) error {
+	err := refusal(r.payload)
 	cmd := l.inflight.Load()
-	if !errors.As(err, &answer) || cmd == nil || cmd.kind != subscribe || cmd.answered > 0 {
+	if cmd == nil || cmd.kind != subscribe || cmd.answered > 0 {
 		return fmt.Errorf("read: %w", err)
 	}
 	if len(cmd.names) == 1 {
-		l.refused.Add(1)
+		l.rejected.Add(1)
 		l.reportLost(cmd.names, receiver)
 	}
 	l.channels.refuse(cmd.names, err)

@@ -11,22 +11,19 @@ import (
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// socket stands between go-redis and the network for one client: it keeps the
-// latest connection, so that closing the bus interrupts whatever go-redis waits
-// for, and it dials only with a permit, so that go-redis does not reconnect
-// behind the link's back and resubscribe everything in one command.
+// socket dials for one user, and keeps the latest connection, so that closing the
+// bus interrupts whatever waits for it.
 type socket struct {
 	dial dialFunc
 
-	mu      sync.Mutex // guards the rest
-	permits int        // negative: no limit
-	conn    net.Conn
-	closed  bool
+	mu     sync.Mutex // guards the rest
+	conn   net.Conn
+	closed bool
 }
 
 // newClient makes a client whose connections go through the returned socket.
-func newClient(opts *redis.Options, dial dialFunc, permits int) (*redis.Client, *socket) {
-	s := &socket{dial: dial, permits: permits}
+func newClient(opts *redis.Options, dial dialFunc) (*redis.Client, *socket) {
+	s := &socket{dial: dial}
 	own := *opts
 	own.Dialer = s.connect
 	return redis.NewClient(&own), s
@@ -55,16 +52,9 @@ func directDialer(opts *redis.Options) dialFunc {
 	}
 }
 
-// permit allows one more dial.
-func (s *socket) permit() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.permits = 1
-}
-
 func (s *socket) connect(ctx context.Context, network, addr string) (net.Conn, error) {
-	if err := s.take(); err != nil {
-		return nil, err
+	if s.isClosed() {
+		return nil, ErrClosed
 	}
 	conn, err := s.dial(ctx, network, addr)
 	if err != nil {
@@ -80,18 +70,10 @@ func (s *socket) connect(ctx context.Context, network, addr string) (net.Conn, e
 	return conn, nil
 }
 
-func (s *socket) take() error {
+func (s *socket) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return ErrClosed
-	case s.permits == 0:
-		return errRedial
-	case s.permits > 0:
-		s.permits--
-	}
-	return nil
+	return s.closed
 }
 
 // close interrupts the connection, and refuses all further ones.

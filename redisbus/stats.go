@@ -52,7 +52,7 @@ func (l *link) stats() LinkStats {
 		RoundTrip:    time.Duration(l.roundTrip.Load()),
 		Publications: l.received.Load(),
 		LostChannels: l.lost.Load(),
-		RefusedJoins: l.refused.Load(),
+		RefusedJoins: l.rejected.Load(),
 	}
 	stats.Channels, stats.References, stats.PendingGaps = l.channels.size()
 	l.mu.Lock()

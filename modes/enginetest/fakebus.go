@@ -165,14 +165,23 @@ func (b *fakeBus) Publish(channel string, data []byte, done func(error)) {
 			done(errRefused)
 			return
 		}
-		b.receiver.Deliver(channel, append([]byte(nil), data...))
+		b.deliver(channel, data)
 		done(nil)
 	})
 }
 
 // publish delivers one publication, from the channel's goroutine.
 func (b *fakeBus) publish(channel, data string) {
-	b.lane(channel).push(func() { b.receiver.Deliver(channel, []byte(data)) })
+	b.lane(channel).push(func() { b.deliver(channel, []byte(data)) })
+}
+
+// deliver gives the engine what it may not keep.
+func (b *fakeBus) deliver(channel string, data []byte) {
+	name, data := []byte(channel), append([]byte(nil), data...)
+	b.receiver.Deliver(name, data)
+	clear(name)
+	clear(data)
+	b.receiver.Flush()
 }
 
 // flush returns once everything published before has been handed to the engine,

@@ -57,7 +57,7 @@ func (b *memoryBus) Publish(channel string, data []byte, done func(error)) {
 	b.mu.Unlock()
 	b.done.Go(func() {
 		if fail == nil {
-			r.Deliver(channel, data)
+			r.Deliver([]byte(channel), data)
 		}
 		done(fail)
 	})

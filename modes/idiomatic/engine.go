@@ -197,11 +197,14 @@ func (e *Engine) Disconnect(client string, d wire.Disconnect) bool {
 }
 
 // Deliver implements modes.Receiver.
-func (e *Engine) Deliver(channel string, data []byte) {
+func (e *Engine) Deliver(channel, data []byte) {
 	e.stats.Publications.Add(1)
 	e.stats.PublicationBytes.Add(uint64(len(data)))
 	e.hub.deliver(channel, data)
 }
+
+// Flush implements modes.Receiver: Deliver has left nothing to do.
+func (e *Engine) Flush() {}
 
 // Lost implements modes.Receiver.
 func (e *Engine) Lost(channels []string) { e.gap.add(channels, e.hub.nextEpoch()) }

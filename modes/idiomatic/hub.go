@@ -30,6 +30,7 @@ type shard struct {
 // audience is who is subscribed to one channel. While it has members it holds
 // one reference of the bus.
 type audience struct {
+	channel string
 	// members maps each connection to the hub's epoch when it subscribed.
 	members map[*connection]uint64
 	forms   [wire.Forms]int // how many members have each
@@ -73,7 +74,7 @@ func (h *hub) join(channels []string, c *connection, first func()) (surplus []st
 		s := h.shard(channel)
 		a := s.channels[channel]
 		if a == nil {
-			a = &audience{members: make(map[*connection]uint64, 1)}
+			a = &audience{channel: channel, members: make(map[*connection]uint64, 1)}
 			s.channels[channel] = a
 		} else {
 			surplus = append(surplus, channel)
@@ -140,7 +141,7 @@ func (h *hub) leave(channel string, c *connection, epoch uint64, last func()) (w
 
 // deliver queues a publication for every member of channel. It is encoded once
 // for each form that one of them has.
-func (h *hub) deliver(channel string, data []byte) {
+func (h *hub) deliver(channel, data []byte) {
 	var (
 		messages [wire.Forms]*message
 		counts   [wire.Forms]int
@@ -149,9 +150,9 @@ func (h *hub) deliver(channel string, data []byte) {
 		left     int // members without the publication
 	)
 	received := modes.Now()
-	s := h.shard(channel)
+	s := &h.shards[maphash.Bytes(h.seed, channel)%uint64(len(h.shards))]
 	s.mu.Lock()
-	a := s.channels[channel]
+	a := s.channels[string(channel)]
 	if a == nil {
 		s.mu.Unlock()
 		return
@@ -165,7 +166,7 @@ func (h *hub) deliver(channel string, data []byte) {
 		if receivers+deflating == 0 {
 			continue
 		}
-		frame, broken := wire.PushFrame(p, channel, data)
+		frame, broken := wire.PushFrame(p, a.channel, data)
 		repaired = repaired || broken
 		if deflating > 0 {
 			if small := h.stats.Deflate(frame); small.Deflated() {

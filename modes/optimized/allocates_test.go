@@ -66,7 +66,7 @@ func TestDeflatedFanOutAllocatesTheFramesOnly(t *testing.T) {
 	buffer := make([]byte, 4096)
 	turn := func() {
 		for range 3 {
-			l.engine.Deliver("news", data)
+			l.engine.Deliver([]byte("news"), data)
 		}
 		l.empty()
 		for _, c := range clients {

@@ -29,6 +29,13 @@ func (d *directory) find(name string) *channel {
 	return d.channels[name]
 }
 
+// deliverable is find for a name that is not the caller's to keep.
+func (d *directory) deliverable(name []byte) *channel {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.channels[string(name)]
+}
+
 // enter makes a the audience of loop number for the channel, whose name it
 // clones.
 func (d *directory) enter(name string, number, loops int, a *audience) {

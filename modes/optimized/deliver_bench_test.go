@@ -25,7 +25,7 @@ func BenchmarkDeliver(b *testing.B) {
 			buffer := make([]byte, 4096)
 			b.ReportAllocs()
 			for b.Loop() {
-				l.engine.Deliver("news", data)
+				l.engine.Deliver([]byte("news"), data)
 				l.empty()
 				for _, c := range clients {
 					if _, err := c.Read(buffer); err != nil {

@@ -138,10 +138,10 @@ func (e *Engine) Serve(ctx context.Context) error {
 
 // Deliver hands one publication to the loops that have subscribers. It encodes
 // the frame of each form that somebody wants, once.
-func (e *Engine) Deliver(name string, data []byte) {
+func (e *Engine) Deliver(name, data []byte) {
 	e.Stats.Publications.Add(1)
 	e.Stats.PublicationBytes.Add(uint64(len(data)))
-	c := e.directory.find(name)
+	c := e.directory.deliverable(name)
 	if c == nil {
 		return
 	}
@@ -161,7 +161,7 @@ func (e *Engine) Deliver(name string, data []byte) {
 		if !wanted && !wantedDeflated {
 			continue
 		}
-		frame, broken := wire.PushFrame(p, name, data)
+		frame, broken := wire.PushFrame(p, c.name, data)
 		repaired = repaired || broken
 		if wanted {
 			frames[plain] = frame
@@ -179,6 +179,9 @@ func (e *Engine) Deliver(name string, data []byte) {
 		}
 	}
 }
+
+// Flush implements modes.Receiver: the loops have been told by Deliver.
+func (e *Engine) Flush() {}
 
 // Lost ends the subscriptions to channels, paced, so that their clients
 // subscribe again.

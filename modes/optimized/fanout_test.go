@@ -81,7 +81,7 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 }
 
 func (l *loop) publishNow(name string, data string) {
-	l.engine.Deliver(name, []byte(data))
+	l.engine.Deliver([]byte(name), []byte(data))
 }
 
 // TestWhoComesBackSeesNoHole: a member leaves while a publication waits in the

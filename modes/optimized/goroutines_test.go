@@ -66,6 +66,6 @@ func TestGoroutinesStayFlat(t *testing.T) {
 	if got := stats.TotalConnections(); got != many {
 		t.Errorf("%d connections, want %d", got, many)
 	}
-	e.Deliver("news", []byte(`"to all"`))
+	e.Deliver([]byte("news"), []byte(`"to all"`))
 	c.order(`expect "to all"}}}`)
 }

@@ -1,0 +1,53 @@
+package redisbus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestReceiveLongMessages: messages of all sizes around that of the buffer come
+// through whole, and what one of them needed is not kept.
+func TestReceiveLongMessages(t *testing.T) {
+	ours, theirs := net.Pipe()
+	s := &stream{conn: ours}
+	sizes := []int{0, 1, streamBuffer - 40, streamBuffer - 39, streamBuffer, 5*streamBuffer + 3, 1 << 20, 7, 100}
+	go func() {
+		for i, size := range sizes {
+			channel := fmt.Sprint("c", i)
+			message := fmt.Sprintf("%s$%d\r\n%s\r\n$%d\r\n%s\r\n", messageStart, len(channel), channel, size, strings.Repeat("x", size))
+			if _, err := io.WriteString(theirs, message); err != nil {
+				t.Error(err)
+			}
+		}
+		_ = theirs.Close()
+	}()
+	got, rests, handled := 0, 0, false
+	err := s.receive(func(r reply) error {
+		if string(r.channel) != fmt.Sprint("c", got) || len(r.payload) != sizes[got] || strings.Trim(string(r.payload), "x") != "" {
+			t.Errorf("message %d: %q, %d bytes", got, r.channel, len(r.payload))
+		}
+		got++
+		handled = true
+		return nil
+	}, func() {
+		rests++
+		handled = false
+	})
+	if got != len(sizes) || handled || rests < len(sizes) {
+		t.Errorf("%d of %d messages, %d rests, the last message before a rest: %v", got, len(sizes), rests, !handled)
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want EOF", err)
+	}
+}
+
+func TestAppendCommand(t *testing.T) {
+	got := appendCommand([]byte("x"), "SUBSCRIBE", "", "a\r\nb")
+	if want := "x*3\r\n$9\r\nSUBSCRIBE\r\n$0\r\n\r\n$4\r\na\r\nb\r\n"; string(got) != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
