@@ -180,8 +180,14 @@ func (e *Engine) Deliver(name, data []byte) {
 	}
 }
 
-// Flush implements modes.Receiver: the loops have been told by Deliver.
-func (e *Engine) Flush() {}
+// Flush has what Deliver handed to the loops leave now.
+func (e *Engine) Flush() {
+	for _, l := range e.loops {
+		if l.inbox.claim() && !l.lend() {
+			l.inbox.ring()
+		}
+	}
+}
 
 // Lost ends the subscriptions to channels, paced, so that their clients
 // subscribe again.

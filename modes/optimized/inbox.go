@@ -18,55 +18,81 @@ type publication struct {
 	frames   frames
 }
 
+// lendLimit is how many deliveries the bus makes itself rather than wake a loop
+// for them, see loop.lend. It is about what costs as much as the waking.
+const lendLimit = 16
+
 // inbox is how other goroutines reach a loop. It is not bounded by itself: the
 // publications are those of one turn of the loop, and tasks come from workers
 // and the bus.
 type inbox struct {
-	wake chan struct{} // has a value when there is something new
+	wake chan struct{} // has a value when the loop is to look
 
 	mu           sync.Mutex // guards what follows
 	publications []publication
-	since        modes.Instant // when the first of them came
+	due          int           // deliveries that they are, about
+	told         bool          // somebody sees to what is in here
+	since        modes.Instant // when the first of the publications came
 	tasks        []func()
 	closed       bool
 }
 
 // publish adds a publication, with those of the frames that a wants now: whether
 // it does is decided once, in the order in which the loop takes them. It is dropped
-// where a wants none, and once the loop has ended.
+// where a wants none, and once the loop has ended. The loop is woken where it is
+// much; the caller goes on to claim for the rest.
 func (b *inbox) publish(a *audience, f frames) {
 	b.mu.Lock()
-	wanted := false
+	wanted := 0
 	for form := range f {
-		if f[form] != nil && a.wants[form].Load() == 0 {
+		if f[form] == nil {
+			continue
+		}
+		if n := int(a.wants[form].Load()); n > 0 {
+			wanted += n
+		} else {
 			f[form] = nil
 		}
-		wanted = wanted || f[form] != nil
 	}
-	first := wanted && len(b.publications) == 0 && len(b.tasks) == 0
-	if wanted && !b.closed {
+	wake := false
+	if wanted > 0 && !b.closed {
 		if len(b.publications) == 0 {
 			b.since = modes.Now()
 		}
 		b.publications = append(b.publications, publication{a, f})
+		b.due += wanted
+		wake = b.due > lendLimit && !b.told
+		b.told = b.told || wake
 	}
 	b.mu.Unlock()
-	if first {
+	if wake {
 		b.ring()
 	}
+}
+
+// claim returns whether there are publications that nobody sees to yet: then the
+// caller has to.
+func (b *inbox) claim() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told || len(b.publications) == 0 {
+		return false
+	}
+	b.told = true
+	return true
 }
 
 // post adds a task for the loop to run. False: the loop has ended, the task will
 // not run.
 func (b *inbox) post(task func()) bool {
 	b.mu.Lock()
-	first := len(b.publications) == 0 && len(b.tasks) == 0
-	open := !b.closed
+	open, wake := !b.closed, !b.told
 	if open {
 		b.tasks = append(b.tasks, task)
+		b.told = true
 	}
 	b.mu.Unlock()
-	if first {
+	if wake {
 		b.ring()
 	}
 	return open
@@ -90,6 +116,7 @@ func (b *inbox) take(publications []publication, tasks []func(), left []leaving)
 	}
 	takenPublications, takenTasks := b.publications, b.tasks
 	b.publications, b.tasks = publications[:0], tasks[:0]
+	b.due, b.told = 0, false
 	return takenPublications, b.since, takenTasks
 }
 

@@ -5,6 +5,7 @@ package optimized
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,13 +26,16 @@ const (
 	deflatedRead = 4 << 10
 	// sweepInterval is how often unfinished input is looked through.
 	sweepInterval = time.Second
+	// farAway is when a loop wakes up that has nothing to wait for.
+	farAway = time.Hour
 )
 
 // listenerToken marks the listening socket's events.
 var listenerToken = netpoll.Token{Index: none}
 
-// loop is one event loop. Its goroutine alone touches everything but the inbox,
-// busy, audiences' wants, and what does not change after newLoop.
+// loop is one event loop. Everything but the inbox, busy, audiences' wants, and
+// what does not change after newLoop belongs to the goroutine that turns it: its
+// own, run, or, while that one rests, one that delivers, see lend.
 type loop struct {
 	engine  *Engine
 	number  int
@@ -40,7 +44,13 @@ type loop struct {
 	busy    atomic.Int64  // nanoseconds that it was not waiting, up to its last rest
 	stopped chan struct{} // closed when run has ended
 
+	// turning is held by who turns the loop, through all its reads and writes: it
+	// stands for what one goroutine would own, and nobody waits for it but run, for
+	// the end of a turn that was lent.
+	turning sync.Mutex
+
 	now        time.Time // of this turn
+	alarm      time.Time // when run wakes up by itself
 	ready      bool      // there may be events that Readable will not announce
 	again      []handle  // who has more to read, or acceptAgain
 	spareAgain []handle
@@ -132,9 +142,12 @@ func (l *loop) release() error {
 // run turns the loop until stop is closed. It returns with all connections
 // closed.
 func (l *loop) run(stop <-chan struct{}) error {
+	l.turning.Lock()
+	defer l.turning.Unlock()
 	defer l.end()
-	idle := time.NewTimer(0)
+	idle := time.NewTimer(farAway)
 	defer idle.Stop()
+	l.alarm = time.Now().Add(farAway)
 	l.ready = true
 	rested := true
 	var woke time.Time
@@ -175,20 +188,52 @@ func (l *loop) run(stop <-chan struct{}) error {
 		rest := time.Now()
 		rested = true
 		l.busy.Add(int64(rest.Sub(woke)))
-		var due <-chan time.Time
-		if at, ok := l.deadline(); ok {
+		// An alarm that has become too early is left: that costs a turn, and less
+		// often than setting it anew before each rest.
+		if at, ok := l.deadline(); ok && at.Before(l.alarm) {
+			l.alarm = at
 			idle.Reset(at.Sub(rest))
-			due = idle.C
 		}
+		var readable, rang, stopping bool
+		l.turning.Unlock()
 		select {
 		case <-stop:
-			return nil
+			stopping = true
 		case <-l.poller.Readable():
-			l.ready = true
+			readable = true
 		case <-l.inbox.wake:
-		case <-due:
+		case <-idle.C:
+			rang = true
+		}
+		l.turning.Lock()
+		switch {
+		case stopping:
+			return nil
+		case readable:
+			l.ready = true
+		case rang:
+			l.alarm = time.Now().Add(farAway)
+			idle.Reset(farAway)
 		}
 	}
+}
+
+// lend has the caller deliver what is in the inbox, if the loop rests. That saves
+// handing over: a switch of goroutines, and the loop's looking round when it wakes
+// up and before it rests again, which is more than what one write of a message
+// costs outside the kernel. False: the loop has to wake up, to do it itself or for
+// what has come of it.
+func (l *loop) lend() bool {
+	if !l.turning.TryLock() {
+		return false
+	}
+	defer l.turning.Unlock()
+	l.now = time.Now()
+	l.wheel.tell(l.now)
+	l.empty()
+	l.busy.Add(int64(time.Since(l.now)))
+	at, ok := l.deadline()
+	return len(l.again) == 0 && (!ok || !at.Before(l.alarm))
 }
 
 // end closes every connection and tells those who wait for the loop.
