@@ -15,6 +15,18 @@ type channel struct {
 	name string
 	// audiences are the loops' own; nil where a loop has no subscriber.
 	audiences []atomic.Pointer[audience]
+	// few is room for the audiences where there are not many loops. Where each
+	// message goes to another channel, every piece of memory to visit is a cache
+	// miss.
+	few [2]atomic.Pointer[audience]
+}
+
+// room returns the channel's places for the audiences of loops.
+func (c *channel) room(loops int) []atomic.Pointer[audience] {
+	if loops <= len(c.few) {
+		return c.few[:loops:loops]
+	}
+	return make([]atomic.Pointer[audience], loops)
 }
 
 // directory finds a channel by name.
@@ -44,7 +56,8 @@ func (d *directory) enter(name string, number, loops int, a *audience) {
 	c := d.channels[name]
 	if c == nil {
 		name = strings.Clone(name)
-		c = &channel{name: name, audiences: make([]atomic.Pointer[audience], loops)}
+		c = &channel{name: name}
+		c.audiences = c.room(loops)
 		d.channels[name] = c
 	}
 	a.channel = c
@@ -68,17 +81,19 @@ func (d *directory) leave(c *channel, number int) {
 // holds one reference on the bus, however many its members are. The loop alone
 // touches it.
 type audience struct {
-	channel   *channel
-	index     uint32 // in loop.audiences
-	confirmed bool
-	members   []member
-	requests  []*request // that wait for Redis to confirm the channel
-	batch     *batch     // publications of this turn, nil between turns
+	// What a publication needs comes first, to be in few cache lines.
 
 	// wants counts members by form: a frame that nobody wants is not made. Others
 	// read it; the loop alone writes, and takes back those that have left only when
 	// it empties its inbox, see leaving.
-	wants [wire.Forms]atomic.Int32
+	wants   [wire.Forms]atomic.Int32
+	members []member
+	batch   *batch // publications of this turn, nil between turns
+
+	channel   *channel
+	index     uint32 // in loop.audiences
+	confirmed bool
+	requests  []*request // that wait for Redis to confirm the channel
 }
 
 // leaving is a member that has left and still counts as wanting frames, until the
