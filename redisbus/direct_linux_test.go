@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // pair returns both ends of a TCP connection, the first one reading directly.
@@ -101,5 +103,42 @@ func TestDirectClose(t *testing.T) {
 	}
 	if err := <-failed; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("%v, want net.ErrClosed", err)
+	}
+}
+
+// TestDelayAcks: what is read one after the other is not acknowledged one by one.
+func TestDelayAcks(t *testing.T) {
+	direct, peer := pair(t)
+	raw, err := direct.(*directConn).Conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := func() (segments uint32) {
+		if err := raw.Control(func(fd uintptr) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			segments = info.Segs_out
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return segments
+	}
+	const messages = 400
+	buffer := make([]byte, 100)
+	before := sent()
+	for range messages {
+		if _, err := peer.Write(buffer); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(direct, buffer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Every second one, and what the kernel's clock adds where the test is held up.
+	if segments := sent() - before; segments > messages*3/4 {
+		t.Errorf("%d segments sent for %d messages read", segments, messages)
 	}
 }
