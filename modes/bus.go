@@ -19,6 +19,11 @@ type Bus interface {
 	// of the bus, must not block, and gets nil when Redis has accepted the
 	// message. The bus owns data until then.
 	Publish(channel string, data []byte, done func(error))
+
+	// Ready is nil while the link to Redis is up. It never blocks. Who has no way
+	// to tell a client of a gap asks it before he lets one in, for a channel
+	// that is subscribed already may be about to have one.
+	Ready() error
 }
 
 // Receiver is what a Bus feeds. An engine implements it.

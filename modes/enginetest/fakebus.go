@@ -30,6 +30,8 @@ type fakeBus struct {
 	waiting map[string]int
 	// refuse makes every Publish fail.
 	refuse bool
+	// away makes every Subscribe fail, and Ready.
+	away bool
 }
 
 // gate holds the confirmations of a channel until it opens.
@@ -113,6 +115,10 @@ func (b *fakeBus) lane(channel string) *lane {
 // Subscribe implements modes.Bus.
 func (b *fakeBus) Subscribe(ctx context.Context, channel string) error {
 	b.mu.Lock()
+	if b.away {
+		b.mu.Unlock()
+		return errRefused
+	}
 	g := b.gates[channel]
 	if g == nil {
 		b.refs[channel]++
@@ -153,6 +159,23 @@ func (b *fakeBus) Unsubscribe(channel string) {
 	default:
 		b.refs[channel] = n - 1
 	}
+}
+
+// Ready implements modes.Bus.
+func (b *fakeBus) Ready() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away {
+		return errRefused
+	}
+	return nil
+}
+
+// goAway says whether the link is down.
+func (b *fakeBus) goAway(away bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = away
 }
 
 // Publish implements modes.Bus.

@@ -15,6 +15,7 @@ var rawCases = []suiteCase{
 	{"raw/channels", testRawChannels},
 	{"raw/refusals", testRawRefusals},
 	{"raw/Redis fails", testRawFails},
+	{"raw/Redis is away", testRawAway},
 	{"raw/what the client sends", testRawSends},
 }
 
@@ -99,6 +100,28 @@ func testRawFails(t *testing.T, build Build) {
 	c.expectRefusal(http.StatusServiceUnavailable)
 	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1)
 	n.settle(t)
+}
+
+// While Redis is away nobody is let in by query, for a channel that others hold
+// either: of what is published meanwhile he would not be told.
+func testRawAway(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	first := n.open(t, modes.PathRaw+"?channel=news")
+	n.bus.goAway(true)
+	raw := n.dial(t)
+	raw.write(upgrade(modes.PathRaw + "?channel=news").bytes())
+	raw.expectRefusal(http.StatusServiceUnavailable)
+	for path := range streams {
+		c := n.dial(t)
+		c.write(get(path + "?channel=news").bytes())
+		c.expectRefusal(http.StatusServiceUnavailable)
+	}
+	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1+len(streams))
+	n.bus.goAway(false)
+	second := n.open(t, modes.PathRaw+"?channel=news")
+	n.bus.publish("news", "1")
+	first.expect(text("1"))
+	second.expect(text("1"))
 }
 
 // A raw connection is for reading; what the client says is read and dropped.

@@ -43,6 +43,8 @@ func (b *memoryBus) Subscribe(ctx context.Context, channel string) error {
 	return nil
 }
 
+func (b *memoryBus) Ready() error { return nil }
+
 func (b *memoryBus) Unsubscribe(channel string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,6 +25,7 @@ type quietBus struct{}
 
 func (quietBus) Subscribe(context.Context, string) error { return nil }
 func (quietBus) Unsubscribe(string)                      {}
+func (quietBus) Ready() error                            { return nil }
 func (quietBus) Publish(_ string, _ []byte, done func(error)) {
 	done(nil)
 }

@@ -3,202 +3,14 @@
 package optimized
 
 import (
-	"bufio"
 	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
 )
-
-var (
-	// errPlain ends an upgrade whose request is for net/http.
-	errPlain = errors.New("optimized: no websocket endpoint")
-	// errGood ends an upgrade that is to be answered with a 101. The Upgrader
-	// would write one, at the cost of the only allocation of a handshake:
-	// bufio.Writer.WriteString makes the accept value escape.
-	errGood = errors.New("optimized: good handshake")
-)
-
-// handshaker runs gobwas/ws's Upgrader over a complete request in memory. Its
-// callbacks keep what they see in the handshaker, so that a handshake allocates
-// nothing; it belongs to one loop.
-type handshaker struct {
-	engine   *Engine
-	upgrader ws.Upgrader
-	request  bytes.Reader
-	response []byte        // the answer
-	came     modes.Instant // when the request had come
-	key      []byte        // the request's Sec-WebSocket-Key
-	deflate  bool          // the request offers permessage-deflate
-	garbled  bool          // it has a Sec-WebSocket-Extensions header that is none
-
-	requests *bufio.Reader // for requests of streams over HTTP
-	share    string        // headers for the response to one, whatever it is
-
-	protocol wire.Protocol
-	query    []byte
-	host     []byte
-	origin   []byte
-
-	// Where limits hold for one address: the socket, what proxies say of the
-	// client, and whose connection it counts as.
-	fd        int32
-	forwarded []string
-	address   modes.Address
-
-	// authorization is kept where tokens are needed.
-	authorization []byte
-}
-
-func newHandshaker(e *Engine) *handshaker {
-	h := &handshaker{engine: e, requests: bufio.NewReader(nil)}
-	h.upgrader = ws.Upgrader{
-		ReadBufferSize: modes.MaxRequestHeader,
-		OnRequest: func(uri []byte) error {
-			path, query, _ := bytes.Cut(uri, []byte{'?'})
-			protocol, ok := e.Door.Endpoint(string(path))
-			if !ok {
-				return errPlain
-			}
-			h.protocol, h.query = protocol, append(h.query[:0], query...)
-			return nil
-		},
-		OnHost: func(host []byte) error {
-			h.host = append(h.host[:0], host...)
-			return nil
-		},
-		OnHeader: func(key, value []byte) error {
-			if string(key) == "Origin" {
-				h.origin = append(h.origin[:0], value...)
-			} else if e.Rules.Tokens != nil && string(key) == "Authorization" {
-				h.authorization = append(h.authorization[:0], value...)
-			} else if name := e.Door.ForwardedHeader(); name != "" && string(key) == name {
-				h.forwarded = append(h.forwarded, string(value))
-			}
-			return nil
-		},
-		Protocol: func(name []byte) bool {
-			if h.protocol.Session() && string(name) == wire.ProtobufSubprotocol {
-				h.protocol = wire.Protobuf
-				return true
-			}
-			return false
-		},
-		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
-			if h.garbled {
-				return nil, modes.RefusedExtensions
-			}
-			if refusal := h.admit(); refusal != nil {
-				return nil, refusal
-			}
-			return nil, errGood
-		},
-	}
-	return h
-}
-
-func (h *handshaker) admit() *modes.Refusal {
-	if h.engine.draining.Load() {
-		return modes.RefusedDraining
-	}
-	if h.engine.Door.PerAddress() {
-		var refusal *modes.Refusal
-		if h.address, refusal = h.engine.Door.Enter(peerAddress(h.fd), h.forwarded); refusal != nil {
-			return refusal
-		}
-	}
-	// Most origins are the host's own; those need no strings made of them.
-	if len(h.origin) == 0 || h.engine.Door.SameHost() && ownOrigin(h.origin, h.host) {
-		return h.engine.Door.Admit("", "")
-	}
-	return h.engine.Door.Admit(string(h.host), string(h.origin))
-}
-
-// ownOrigin tells whether an Origin header is plainly that of a page on host. Where
-// it says no, the door looks closer.
-func ownOrigin(origin, host []byte) bool {
-	scheme, rest, ok := bytes.Cut(origin, []byte("://"))
-	if !ok || !isName(scheme, "http") && !isName(scheme, "https") || !bytes.EqualFold(rest, host) {
-		return false
-	}
-	name, port, _ := bytes.Cut(host, []byte{':'})
-	for _, b := range port {
-		if b < '0' || b > '9' {
-			return false
-		}
-	}
-	for _, b := range name {
-		if b != '.' && !nameBytes[b] {
-			return false
-		}
-	}
-	return len(name) > 0
-}
-
-// Read and Write make the handshaker what the Upgrader reads from and writes to.
-func (h *handshaker) Read(p []byte) (int, error) { return h.request.Read(p) }
-
-func (h *handshaker) Write(p []byte) (int, error) {
-	h.response = append(h.response, p...)
-	return len(p), nil
-}
-
-var _ io.ReadWriter = (*handshaker)(nil)
-
-// run reads one request. Without error h.response is the 101, or 200, and h.protocol and
-// h.query are set; errPlain says that the request is for net/http; a *Refusal
-// is why the client is not let in.
-func (h *handshaker) run(fd int32, request []byte) error {
-	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
-	h.share, h.deflate = "", false
-	h.authorization = h.authorization[:0]
-	if protocol, ok := h.stream(request); ok {
-		return h.runStream(protocol, request)
-	}
-	if !h.inspect(request) {
-		return errPlain
-	}
-	h.request.Reset(request)
-	h.response = h.response[:0]
-	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
-	handshake, err := h.upgrader.Upgrade(h)
-	h.request.Reset(nil)
-	if err == errGood { //nolint:errorlint // the cost of it, on every handshake
-		h.accept(handshake.Protocol)
-		return nil
-	}
-	if refusal := (*modes.Refusal)(nil); errors.As(err, &refusal) {
-		return refusal
-	}
-	// net/http answers what is no handshake, or no good one.
-	return errPlain
-}
-
-// accept makes h.response the 101 (RFC 6455 section 4.2.2) for a request that the
-// Upgrader has found good.
-func (h *handshaker) accept(subprotocol string) {
-	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-	h.key = append(h.key, guid...)
-	sum := sha1.Sum(h.key)
-	h.response = append(h.response[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	h.response = base64.StdEncoding.AppendEncode(h.response, sum[:])
-	if subprotocol != "" {
-		h.response = append(append(h.response, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
-	}
-	if h.deflate {
-		h.response = append(h.response, "\r\nSec-WebSocket-Extensions: "+wire.DeflateResponse...)
-	}
-	h.response = append(h.response, "\r\n\r\n"...)
-}
 
 // request takes bytes of a request, and acts on it once its headers are
 // complete.
@@ -283,6 +95,11 @@ func (l *loop) opened(index uint32, r *record) {
 // query; the 101, or 200, goes out once Redis has confirmed them all.
 func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	channels, refusal := l.engine.Door.Channels(string(l.handshaker.query))
+	if refusal == nil && l.engine.Bus.Ready() != nil {
+		// Others on this node may have the channels; what is being missed now nobody
+		// could tell this client.
+		refusal = modes.RefusedUnavailable
+	}
 	if refusal != nil {
 		l.refuseWith(index, r, refusal, l.handshaker.share)
 		return
