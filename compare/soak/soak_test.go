@@ -93,6 +93,14 @@ func TestJudgeNeedsSamples(t *testing.T) {
 	}
 }
 
+// onWrite is a writer that calls itself for each write.
+type onWrite func()
+
+func (f onWrite) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
+}
+
 // The end of the context ends a soak, in order.
 func TestSoakInterrupted(t *testing.T) {
 	o := Defaults()
@@ -100,12 +108,11 @@ func TestSoakInterrupted(t *testing.T) {
 	if err := node.Build(t.Context(), o.Server, false); err != nil {
 		t.Fatal(err)
 	}
-	o.Modes, o.Witnesses = o.Modes[:1], 20
+	o.Modes, o.Witnesses, o.Cycle, o.Notice = o.Modes[:1], 20, time.Second, 600*time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
-	// the first cycle is under way once its witnesses have been counted
-	o.Out, o.Stderr = new(bytes.Buffer), new(bytes.Buffer)
-	timer := time.AfterFunc(500*time.Millisecond, cancel)
-	defer timer.Stop()
+	defer cancel()
+	// What is written first is of the first cycle; others are to come.
+	o.Out, o.Stderr = onWrite(cancel), new(bytes.Buffer)
 	if err := Run(ctx, o); !errors.Is(err, ErrFailed) {
 		t.Errorf("%v, want %v: nothing was shown", err, ErrFailed)
 	}
