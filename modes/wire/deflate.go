@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	stdflate "compress/flate"
 	"errors"
 	"io"
 	"slices"
@@ -125,7 +126,10 @@ func appendDeflated(dst []byte, op ws.OpCode, payload []byte) (frame []byte, tri
 // Deflated tells whether the frame's message is compressed.
 func (f Frame) Deflated() bool { return f[0]&rsv1 != 0 }
 
-// inflater inflates one message at a time.
+// inflater inflates one message at a time. It is Go's own: klauspost's is faster,
+// but where a block has no distance code (RFC 1951 section 3.2.7) it goes on with
+// that of an earlier block, which in a reader that is used again may be of somebody
+// else's message (v1.20.4, TestInflateForgets).
 type inflater struct {
 	reader io.ReadCloser // a flate.Resetter
 	input  []byte
@@ -134,7 +138,7 @@ type inflater struct {
 
 var inflaters = sync.Pool{New: func() any {
 	i := new(inflater)
-	i.reader = flate.NewReader(&i.source)
+	i.reader = stdflate.NewReader(&i.source)
 	return i
 }}
 
@@ -168,7 +172,7 @@ func inflate(dst, payload []byte, end int) ([]byte, error) {
 	i.source.Reset(i.input)
 	for {
 		// It reads nothing, and so cannot fail.
-		_ = i.reader.(flate.Resetter).Reset(&i.source, nil)
+		_ = i.reader.(stdflate.Resetter).Reset(&i.source, nil)
 		var err error
 		if dst, err = inflateBlocks(i.reader, dst, end); err != nil {
 			return dst, err

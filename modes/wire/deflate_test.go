@@ -30,8 +30,8 @@ func deflated(t testing.TB, level int, message []byte) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte(deflateTail))
 }
 
-// inflated is what another implementation makes of a payload, or its first
-// megabyte.
+// inflated is what a reader makes of a payload that has seen no other, or its
+// first megabyte.
 func inflated(payload []byte) ([]byte, error) {
 	r := stdflate.NewReader(io.MultiReader(bytes.NewReader(payload), strings.NewReader(deflateTail+finalBlock)))
 	return io.ReadAll(io.LimitReader(r, 1<<20))
@@ -223,12 +223,42 @@ func TestOffersDeflate(t *testing.T) {
 	}
 }
 
-// FuzzInflate: whatever comes inflates to no more than the limit, to what
-// another implementation makes of it, and if it does not, spoils nothing.
+// TestInflateForgets: a message that refers to what it has no code for is not
+// read by the code of the message before.
+func TestInflateForgets(t *testing.T) {
+	rnd := rand.New(rand.NewSource(1))
+	for range 20 { // which inflater is taken is the pool's affair
+		if _, err := Inflate(nil, ws.OpBinary, deflated(t, 9, repetitions(rnd, 500)), 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Inflate(nil, ws.OpBinary, []byte(noDistances), 1<<20)
+		if !errors.Is(err, ErrInflate) || len(got) != 4 {
+			t.Fatalf("%d bytes, %v, want 4 and %v", len(got), err, ErrInflate)
+		}
+	}
+}
+
+// noDistances is a block that has no code for distances, and lengths all the same.
+const noDistances = "\xec\xc21\r\x00\x00\f\x020\xadc\xfe= \x82\xb7I\xee."
+
+// repetitions is a message that has codes for all the shortest distances.
+func repetitions(rnd *rand.Rand, n int) (message []byte) {
+	for len(message) < n {
+		message = append(message, byte(rnd.Intn(60)), byte(rnd.Intn(60)))
+		for distance, length := 1+rnd.Intn(4), 3+rnd.Intn(12); length > 0 && len(message) > 4; length-- {
+			message = append(message, message[len(message)-distance])
+		}
+	}
+	return message
+}
+
+// FuzzInflate: whatever comes inflates to no more than the limit, to what a fresh
+// reader makes of it, and if it does not, spoils nothing.
 func FuzzInflate(f *testing.F) {
 	f.Add([]byte("\xf2\x48\xcd\xc9\xc9\x07\x00"))
 	f.Add([]byte("\xf3\x48\xcd\xc9\xc9\x07\x00\x00"))
 	f.Add([]byte("\x00"))
+	f.Add([]byte(noDistances))
 	f.Add(deflated(f, 6, bytes.Repeat([]byte("abc"), 2000)))
 	f.Add(deflated(f, 0, []byte("stored")))
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -244,16 +274,16 @@ func FuzzInflate(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrInflate) && !errors.Is(err, ErrInflatedSize) {
 			t.Errorf("error %v", err)
 		}
-		// The other one ends at the first last block.
+		// A fresh reader ends at the first last block.
 		want, failure := inflated(payload)
 		switch {
 		case len(payload) == 0:
 		case err == nil && (failure != nil || !bytes.HasPrefix(got, want)):
-			t.Errorf("got %.80q, the other one %.80q, %v", got, want, failure)
+			t.Errorf("got %.80q, a fresh reader %.80q, %v", got, want, failure)
 		case errors.Is(err, ErrInflatedSize) && len(want) <= limit && failure != nil:
-			t.Errorf("too big, the other one has %d bytes, %v", len(want), failure)
+			t.Errorf("too big, a fresh reader has %d bytes, %v", len(want), failure)
 		case errors.Is(err, ErrInflate) && !bytes.HasPrefix(got, want):
-			t.Errorf("got %.80q and an error, the other one %.80q", got, want)
+			t.Errorf("got %.80q and an error, a fresh reader %.80q", got, want)
 		}
 		// What we send comes back.
 		frame, _ := NewFrame(ws.OpBinary, payload).Deflate()
