@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -42,6 +44,49 @@ func TestReceiveLongMessages(t *testing.T) {
 	}
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("%v, want EOF", err)
+	}
+}
+
+// pieces is a connection whose reads return as much as they like.
+type pieces struct {
+	net.Conn
+	data string
+	rnd  *rand.Rand
+	most int
+}
+
+func (p *pieces) Read(buffer []byte) (int, error) {
+	if p.data == "" {
+		return 0, io.EOF
+	}
+	n := copy(buffer, p.data[:min(len(p.data), 1+p.rnd.IntN(p.most))])
+	p.data = p.data[n:]
+	return n, nil
+}
+
+// TestReceiveInPieces: messages of all sizes come through in order, whatever the
+// pieces that the connection has them in.
+func TestReceiveInPieces(t *testing.T) {
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		longest := []int{150, 3000, 3 * streamBuffer}[seed%3]
+		var sent []string
+		var data strings.Builder
+		for data.Len() < 10*streamBuffer {
+			sent = append(sent, fmt.Sprint(len(sent), strings.Repeat("x", rnd.IntN(longest))))
+			last := sent[len(sent)-1]
+			fmt.Fprintf(&data, "%s$4\r\nnews\r\n$%d\r\n%s\r\n", messageStart, len(last), last)
+		}
+		most := []int{50, 5000, 2 * streamBuffer}[seed/3%3]
+		s := &stream{conn: &pieces{data: data.String(), rnd: rnd, most: most}}
+		var got []string
+		err := s.receive(func(r reply) error {
+			got = append(got, string(r.payload))
+			return nil
+		}, func() {})
+		if !slices.Equal(got, sent) || !errors.Is(err, io.EOF) {
+			t.Fatalf("seed %d: %d of %d messages, %v", seed, len(got), len(sent), err)
+		}
 	}
 }
 
