@@ -22,7 +22,9 @@
 // noticed by a PING on every connection, after HeartbeatInterval +
 // HeartbeatTimeout at the latest: 6 s by default. An answer that is late because
 // a burst of publications stands before it is no reason to give up the link, as
-// long as they keep coming, for ten times HeartbeatTimeout.
+// long as they keep coming, for twenty times HeartbeatTimeout: a minute. They may
+// pause meanwhile, for about as long as they have been coming: that is how TCP
+// goes on where a window opened unheard.
 //
 // There is no such thing as a slow receiver: Deliver hands over and returns, by
 // contract. A receiver that blocks holds up every channel of the link; Redis

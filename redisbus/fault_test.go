@@ -152,19 +152,34 @@ func TestPausedRedis(t *testing.T) {
 // TestAwait: an answer that is late because much else stands before it is no
 // sign of a broken link; silence is, and so is an answer that never comes.
 func TestAwait(t *testing.T) {
-	const limit = 3 * time.Second
+	const limit, most = 3 * time.Second, stallLimit * 3 * time.Second
+	steadily := func(n int) (at []time.Duration) {
+		for i := range n {
+			at = append(at, time.Duration(i+1)*2*time.Second)
+		}
+		return at
+	}
+	// When the kernel of a sender asks for room, from 2.9 s before the command on.
+	var probed []time.Duration
+	for i, probe := 0, 200*time.Millisecond; i < 8; i++ {
+		if at := probe - 2900*time.Millisecond; at > 0 {
+			probed = append(probed, at)
+		}
+		probe = 2*probe + 200*time.Millisecond
+	}
 	for name, tc := range map[string]struct {
-		publications int           // one every two seconds
+		publications []time.Duration
 		answered     time.Duration // 0: never
 		want         error
 		after        time.Duration
 	}{
-		"answered":             {0, time.Second, nil, time.Second},
-		"silence":              {0, 0, errUnanswered, limit},
-		"late, after a burst":  {10, 20 * time.Second, nil, 20 * time.Second},
-		"silence after a bit":  {2, 0, errUnanswered, 3 * limit},
-		"everything but this":  {1000, 0, errUnanswered, (stallLimit + 1) * limit},
-		"as late as it may be": {1000, stallLimit * limit, nil, stallLimit * limit},
+		"answered":                 {nil, time.Second, nil, time.Second},
+		"silence":                  {nil, 0, errUnanswered, limit},
+		"late, after a burst":      {steadily(10), 20 * time.Second, nil, 20 * time.Second},
+		"silence after a bit":      {steadily(2), 0, errUnanswered, 5*limit + limit/2},
+		"silence that doubles":     {probed, 48200 * time.Millisecond, nil, 48200 * time.Millisecond},
+		"everything but this":      {steadily(1000), 0, errUnanswered, most},
+		"almost as late as can be": {steadily(1000), most - 1, nil, most - 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -175,9 +190,10 @@ func TestAwait(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() {
-					for range tc.publications {
+					began := time.Now()
+					for _, at := range tc.publications {
 						select {
-						case <-time.After(2 * time.Second):
+						case <-time.After(time.Until(began.Add(at))):
 							l.received.Add(1)
 						case <-ctx.Done():
 							return

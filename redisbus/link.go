@@ -18,8 +18,9 @@ import (
 // stallLimit is how many times the heartbeat timeout a command may wait for its
 // answer while other things still arrive. The answer stands behind everything
 // that Redis has queued for this connection, so a burst of publications is no
-// sign of a broken link.
-const stallLimit = 10
+// sign of a broken link. Redis itself bears with a full queue for as long: its
+// client-output-buffer-limit for Pub/Sub gives 60 s.
+const stallLimit = 20
 
 // LinkState is where a connection to Redis is in its life.
 type LinkState int32
@@ -255,7 +256,12 @@ func (l *link) exchange(ctx context.Context, s *stream, cmd *command, timer *tim
 	return l.await(ctx, cmd, timer, ended)
 }
 
-// await waits for the answer to a command that has been written.
+// await waits for the answer to a command that has been written. Nothing received
+// for the heartbeat timeout ends it at first. Once something has been, silence may
+// last half that and as long again as the command has been waiting: when we
+// read more slowly than Redis sends, its kernel holds on a closed window, and
+// if it does not hear of the room that there is, it asks at intervals that double
+// (RFC 9293 section 3.8.6.1).
 func (l *link) await(ctx context.Context, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
 	limit := l.opts.HeartbeatTimeout
 	progress := l.progress()
@@ -267,10 +273,11 @@ func (l *link) await(ctx context.Context, cmd *command, timer *time.Timer, ended
 		case <-timer.C:
 			before := progress
 			progress = l.progress()
-			if progress == before || l.now()-cmd.sent > stallLimit*limit {
+			waited := l.now() - cmd.sent
+			if progress == before || waited >= stallLimit*limit {
 				return errUnanswered, false
 			}
-			timer.Reset(limit)
+			timer.Reset(min(waited+limit/2, stallLimit*limit-waited))
 		case err := <-ended:
 			return err, true
 		case <-ctx.Done():
