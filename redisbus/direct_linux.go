@@ -58,7 +58,7 @@ func (c *directConn) Read(buffer []byte) (int, error) {
 	case c.errno != 0:
 		return 0, &net.OpError{
 			Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
-			Err: os.NewSyscallError("read", c.errno),
+			Err: os.NewSyscallError("recvfrom", c.errno),
 		}
 	case c.n == 0:
 		return 0, io.EOF
@@ -70,7 +70,7 @@ func (c *directConn) Read(buffer []byte) (int, error) {
 // to read.
 func (c *directConn) read(fd uintptr) (done bool) {
 	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&c.buffer[0])), uintptr(len(c.buffer)))
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&c.buffer[0])), uintptr(len(c.buffer)), 0, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 			continue
