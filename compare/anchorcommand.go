@@ -34,6 +34,7 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 	only := flags.String("only", "", "scenarios to run, separated by commas: "+strings.Join(anchor.Scenarios, ", "))
 	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of server and floor")
 	flags.IntVar(&o.LoadCPU, "load-cpu", 1, "CPU of load, Redis and publisher")
+	flags.BoolVar(&o.LoadSleeps, "load-sleeps", false, "let the load sleep between messages: the server's writes then have to wake it,\nas on loopback and nowhere else")
 	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "how long the low rate lasts")
 	flags.DurationVar(&o.Sizes.ManyTime, "many-time", o.Sizes.ManyTime, "how long the messages to many channels last")
 	flags.IntVar(&o.Sizes.Payload, "payload", o.Sizes.Payload, "bytes of a message")

@@ -6,7 +6,9 @@
 // Server and floor run on one CPU; load, Redis and publisher on another. Every
 // run has fresh processes, floor and server take turns, and the order changes
 // from repeat to repeat. CPU is user and system time as the scheduler counts it,
-// in nanoseconds. What other programs used meanwhile is told: it disturbs.
+// in nanoseconds. The load stays awake between messages, see package load: on
+// loopback, waking the receiver is part of the sender's write, and of no other
+// network. What other programs used meanwhile is told: it disturbs.
 package anchor
 
 import (
@@ -45,7 +47,10 @@ type Options struct {
 	Only []string
 	// ServerCPU is the server's and the floor's, LoadCPU everything else's.
 	ServerCPU, LoadCPU int
-	Sizes              Sizes
+	// LoadSleeps: the load sleeps whenever there is nothing to receive, and what
+	// waking it costs is in the writes of who is measured.
+	LoadSleeps bool
+	Sizes      Sizes
 	// Log is told of every run.
 	Log *slog.Logger
 }
@@ -138,7 +143,7 @@ func (o *Options) wanted(name string) bool {
 }
 
 func runOne(ctx context.Context, s subject, sc scenario, o Options) (sample, error) {
-	b, err := set(ctx, s, o.LoadCPU)
+	b, err := set(ctx, s, o.LoadCPU, o.LoadSleeps)
 	if err != nil {
 		return sample{}, err
 	}

@@ -106,8 +106,13 @@ type bench struct {
 
 const readyTime = 15 * time.Second
 
-// set starts everything afresh. The caller calls clear.
-func set(ctx context.Context, s subject, loadCPU int) (_ *bench, err error) {
+// awake is how long the load goes on looking after anything came, before it
+// sleeps: longer than the pauses of every scenario with a rate worth the name.
+const awake = 50 * time.Millisecond
+
+// set starts everything afresh; the load sleeps whenever there is nothing, or
+// stays awake. The caller calls clear.
+func set(ctx context.Context, s subject, loadCPU int, sleeps bool) (_ *bench, err error) {
 	b := &bench{subject: s}
 	defer func() {
 		if err != nil {
@@ -145,7 +150,10 @@ func set(ctx context.Context, s subject, loadCPU int) (_ *bench, err error) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	b.load, err = load.Start(nil, loadCPU)
+	if b.load, err = load.Start(nil, loadCPU); err != nil || sleeps {
+		return b, err
+	}
+	_, err = b.load.Do(ctx, load.Command{Cmd: load.Awake, MS: int(awake / time.Millisecond)})
 	return b, err
 }
 

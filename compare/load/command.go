@@ -28,6 +28,7 @@ const (
 const (
 	Connect    = "connect"
 	Idle       = "idle"
+	Awake      = "awake"
 	Disconnect = "disconnect"
 	Freeze     = "freeze"
 	Publish    = "publish"
@@ -94,7 +95,7 @@ type Command struct {
 	Segment int `json:"segment,omitempty"`
 	// TimeoutMS bounds one handshake (connect) or the wait (settle), milliseconds.
 	TimeoutMS int `json:"timeout_ms,omitempty"`
-	// MS is how long idle lasts, milliseconds.
+	// MS is how long idle lasts, or awake stays so, milliseconds.
 	MS int `json:"ms,omitempty"`
 	// How is Close (also when empty), Drop or Reset.
 	How string `json:"how,omitempty"`
@@ -159,7 +160,7 @@ func (c *Command) check() error {
 		if c.Next == 0 && len(c.NextEach) == 0 {
 			return bad("mark: next or next_each is missing: numbers count from 1")
 		}
-	case Idle, Disconnect, Churn, Settle, Report, Quit:
+	case Idle, Awake, Disconnect, Churn, Settle, Report, Quit:
 	default:
 		return bad("%q is no command", c.Cmd)
 	}

@@ -74,6 +74,9 @@ func (l *loop) command(c Command) {
 	case Quit:
 		l.quitting = &c
 		return
+	case Awake:
+		l.answer(c, l.stayAwake(int64(c.MS)*1e6))
+		return
 	case Freeze:
 		l.freeze(c.Fraction)
 	case Churn:

@@ -82,7 +82,14 @@
 // is answered at once; the answer has, beside the totals, an interval: what
 // happened since the last report.
 //
-//	{"id":10,"cmd":"quit"}
+//	{"id":10,"cmd":"awake","ms":50}
+//
+// makes the process look for more for that long after anything came, at the lowest
+// priority, before it goes to sleep. On loopback a server's write runs until the
+// receiver is woken; that is the receiver's cost, and on a virtual machine, where
+// an idle CPU has to be woken by way of the host, it is a good part of a write.
+//
+//	{"id":11,"cmd":"quit"}
 //
 // closes all and ends the process, after an answer.
 //

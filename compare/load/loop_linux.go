@@ -59,6 +59,7 @@ type loop struct {
 	total    *hdrhistogram.Histogram // latency up to the last report
 	reported report
 	blocked  int64 // ns spent waiting for events since the last report
+	awake    int64 // ns to keep looking before it sleeps
 }
 
 func now() int64 { return time.Now().UnixNano() }
@@ -128,6 +129,12 @@ func (l *loop) notify() {
 func (l *loop) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer func() {
+		if l.awake > 0 {
+			// Where that is not allowed, the thread is the less of a burden.
+			_ = l.stayAwake(0)
+		}
+	}()
 	for l.quitting == nil {
 		n, err := l.wait()
 		if err != nil {
@@ -147,10 +154,8 @@ func (l *loop) run() error {
 
 // wait fills l.events. It goes to sleep only if nothing is there to do.
 func (l *loop) wait() (int, error) {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
-		uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce, 0, 0, 0)
-	if errno == 0 && n > 0 {
-		return int(n), nil
+	if n := l.poll(); n > 0 {
+		return n, nil
 	}
 	before := now()
 	got, err := unix.EpollWait(l.epoll, l.events[:], -1)
@@ -162,6 +167,16 @@ func (l *loop) wait() (int, error) {
 		return 0, fmt.Errorf("load: epoll_wait: %w", err)
 	}
 	return got, nil
+}
+
+// epollNow fills l.events with what is there, and returns how many.
+func (l *loop) epollNow() int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
+		uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce, 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 func (l *loop) event(ev *unix.EpollEvent) {

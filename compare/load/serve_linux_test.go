@@ -5,8 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFreeze(t *testing.T) {
@@ -34,6 +38,49 @@ func TestFreeze(t *testing.T) {
 	a := until(t, c, "frozen connections seen reset", func(a Answer) bool { return a.Connected == 0 })
 	if a.Closed["reset"] != 20 || a.Frozen != 0 || a.Subscribed != 0 {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestAwake: a load that stays awake takes in the same, below everyone else, and
+// sleeps again when told to.
+func TestAwake(t *testing.T) {
+	idle := func() (n int) {
+		t.Helper()
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, err := unix.SchedGetAttr(id, 0); err == nil && a.Policy == schedIdle { // else it has ended
+				n++
+			}
+		}
+		return n
+	}
+	s, c := newStub(t), start(t)
+	do(t, c, Command{Cmd: Awake, MS: 60000})
+	if n := idle(); n != 1 {
+		t.Errorf("%d threads at the lowest priority, want the loop's", n)
+	}
+	do(t, c, Command{Cmd: Connect, N: 20, Target: s.addr(), Channel: "c-x"})
+	do(t, c, Command{Cmd: Mark, Next: 1})
+	for i := range uint32(10) {
+		s.publish("c-x", body(i+1, 0, 128))
+	}
+	if a := do(t, c, Command{Cmd: Settle, Last: 10}); a.Total.Delivered != 200 || !a.Total.Clean() {
+		t.Errorf("%+v", a.Total)
+	}
+	do(t, c, Command{Cmd: Idle, MS: 10}) // its timer is seen while the loop looks
+	if unix.Geteuid() != 0 {
+		return // others may lower a thread's priority, and not raise it again
+	}
+	do(t, c, Command{Cmd: Awake})
+	if n := idle(); n != 0 {
+		t.Errorf("%d threads at the lowest priority after all", n)
 	}
 }
 
