@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 // Refusals of the tokens of raw connections.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func newTestDoor(t *testing.T, o DoorOptions) (*Door, *Stats) {

@@ -10,8 +10,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // Engine owns the sockets: accept, upgrade, read, write, close, fan-out. Its

@@ -6,7 +6,7 @@ import (
 	"github.com/centrifugal/protocol"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // Stats is what an engine counts. The plain counters are for what happens per

@@ -3,7 +3,7 @@ package modes
 import (
 	"net/http"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // RefusedBody is a request that opens a connection and brings a body, which nobody

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/token"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
 // makeToken prints a token that a server with this environment takes: what a back

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/token"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
 const testSecret = "a secret of thirty-two bytes, ok"

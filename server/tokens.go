@@ -6,8 +6,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/token"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
 // minSecret is the length of TOKEN_SECRET below which it is said to be short: what

@@ -17,7 +17,7 @@ import (
 	"github.com/centrifugal/centrifuge-go"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 // errEnded says that the server does not want this client any more.

@@ -162,7 +162,7 @@ var rules = []rule{
 	{begins: "bufio.NewWriter", item: result.LedgerWrite},
 	{begins: "github.com/gorilla/websocket.newConn", item: result.LedgerRecord, large: result.LedgerWrite},
 	{holds: "/idiomatic.newQueue", item: result.LedgerQueue},
-	{holds: "/modes/session.", item: result.LedgerSession},
+	{holds: "/modes/protocol/session.", item: result.LedgerSession},
 	{holds: ".(*hub).", item: result.LedgerSession},
 	{holds: ".(*audience).", item: result.LedgerSession},
 	{holds: ".(*audiences).", item: result.LedgerSession},

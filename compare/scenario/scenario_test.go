@@ -95,7 +95,7 @@ func TestItemOf(t *testing.T) {
 		{"github.com/gorilla/websocket.newConn github.com/gorilla/websocket.(*Upgrader).Upgrade", 384, result.LedgerRecord},
 		{i + "newQueue " + i + "newConnection", 4864, result.LedgerQueue},
 		{i + "newConnection " + i + "(*Engine).serve", 512, result.LedgerRecord},
-		{"github.com/tandem-ws/tandem/modes/session.New " + i + "newConnection", 64, result.LedgerSession},
+		{"github.com/tandem-ws/tandem/modes/protocol/session.New " + i + "newConnection", 64, result.LedgerSession},
 		{i + "(*hub).join " + i + "(*connection).subscribe", 64, result.LedgerSession},
 		{"net.newFD net.(*netFD).accept", 200, result.LedgerNet},
 		{"net/http.(*conn).readRequest net/http.(*conn).serve", 300, result.LedgerHTTP},

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var addressCases = []suiteCase{

@@ -17,7 +17,7 @@ import (
 	"github.com/centrifugal/protocol"
 	"github.com/gobwas/ws"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // client is one end of a TCP connection to the node, with full control over

@@ -6,7 +6,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var closeCases = []suiteCase{

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var fanoutCases = []suiteCase{

@@ -12,7 +12,7 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 	"github.com/tandem-ws/tandem/redisbus"
 	"github.com/tandem-ws/tandem/redisbus/redistest"
 )

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var refusalCases = []suiteCase{

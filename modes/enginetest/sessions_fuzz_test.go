@@ -16,8 +16,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // FuzzSessions sends both engines the same commands of the Centrifuge protocol, in

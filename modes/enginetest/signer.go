@@ -11,7 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/tandem-ws/tandem/modes/token"
+	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
 // signer makes the tokens of a case.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func testTokenRaw(t *testing.T, build Build, s signer, tokens func(*setup)) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // request is an HTTP request in any form. Headers go out in order and as they

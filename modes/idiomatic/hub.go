@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // hub knows which connections are subscribed to which channel. It is cut into

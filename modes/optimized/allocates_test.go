@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func TestUpgradeAllocatesNothing(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // BenchmarkDeliver is what one publication costs from the bus to the last write,

@@ -2,7 +2,7 @@
 
 package optimized
 
-import "github.com/tandem-ws/tandem/modes/wire"
+import "github.com/tandem-ws/tandem/modes/protocol/wire"
 
 // joinLimit is how many bytes of frames are joined into one buffer, and so into
 // one write.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 // A connection is a record and a descriptor: ten thousand need no more

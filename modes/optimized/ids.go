@@ -8,7 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 
-	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 // ids makes client ids that say where the connection is, so that none has to be

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // frames are one publication's frames by form; nil where nobody wants one.

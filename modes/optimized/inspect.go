@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // headEnd returns the length of a request's line and headers, with the blank line

@@ -6,8 +6,8 @@ import (
 	"container/heap"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // ledger is what a connection has beside its record if it came with a token: its

@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func (l *loop) waits() int { return len(l.inbox.wake) }

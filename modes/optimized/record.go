@@ -3,8 +3,8 @@
 package optimized
 
 import (
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // state is how far a connection is.

@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/tandem-ws/tandem/modes/session"
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // BenchmarkConnectAndSubscribe is what a connection's two first commands cost,

@@ -9,7 +9,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // fakePeer is a connection without a socket. What it sends and does is written

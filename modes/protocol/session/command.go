@@ -9,7 +9,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/tandem-ws/tandem/modes/wire"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func (s *Session) connect(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) (wire.Disconnect, bool) {

@@ -20,7 +20,7 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/tandem-ws/tandem/modes/session"
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 const secret = "a secret of thirty-two bytes, ok"
