@@ -32,6 +32,14 @@ func TestPicture(t *testing.T) {
 	b.Media("", "light")
 	b.Do(chromedp.EmulateViewport(1360, 900, chromedp.EmulateScale(2)), chromedp.Navigate(s.url))
 	b.Await("enough samples", "page.charts.times.length >= "+samples)
+	const fits = `page.charts.charts.every(({u}) => {
+		const axis = u.axes[1];
+		u.ctx.font = axis.font[0];
+		return axis._values.length > 0 && axis._values.every((v) => u.ctx.measureText(v).width / devicePixelRatio + axis.gap <= axis._size);
+	})`
+	if !browsertest.Eval[bool](b, fits) {
+		t.Error("the labels of an axis are wider than the axis")
+	}
 	shot := b.Screenshot()
 	if size, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || size.Width != 2720 || size.Height != 1800 {
 		t.Errorf("a picture of %d x %d: %v", size.Width, size.Height, err)

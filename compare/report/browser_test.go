@@ -13,6 +13,34 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
+// families are fonts that the page must look right in: narrow and wide ones. One
+// that is not installed is replaced by the browser's own, so that every machine
+// tests several.
+var families = []string{"", "Liberation Sans", "DejaVu Sans", "serif", "monospace", "DejaVu Sans Mono"}
+
+// fontScript defines what the tests of fonts need: setFamily shows the whole page
+// in a font, "" its own, with letters far apart where it is monospace, as wide as
+// no font is; cutOff and overlapping return the labels of charts that end beyond
+// the chart or run into each other.
+const fontScript = `
+const override = document.head.appendChild(document.createElement("style"));
+globalThis.setFamily = (family) => {
+  override.textContent = family && "*, svg.chart text { font-family: '" + family + "' !important; }"
+    .replace(/'(serif|monospace)'/, "$1") + (family === "monospace" ? "svg.chart text { letter-spacing: 2px; }" : "");
+  return true;
+};
+const charts = () => [...document.querySelectorAll("svg.chart")].map((s) => ({
+  edge: s.getBoundingClientRect(),
+  labels: [...s.querySelectorAll("text")].map((x) => ({text: x.textContent, box: x.getBoundingClientRect()})).filter((x) => x.text.trim()),
+}));
+globalThis.cutOff = () => charts().flatMap(({edge, labels}) =>
+  labels.filter(({box}) => box.left < edge.left - 2 || box.right > edge.right + 2).map((x) => x.text));
+globalThis.overlapping = () => charts().flatMap(({labels}) => labels.flatMap((a, i) => labels.slice(i + 1)
+  .filter((b) => a.box.left < b.box.right - 1 && b.box.left < a.box.right - 1
+    && Math.abs((a.box.top + a.box.bottom) - (b.box.top + b.box.bottom)) < a.box.height / 2)
+  .map((b) => a.text + " / " + b.text)));
+true`
+
 // TestPageInBrowser looks at the page as people do: on a screen, on a phone, in
 // the dark, on paper.
 func TestPageInBrowser(t *testing.T) {
@@ -27,29 +55,38 @@ func TestPageInBrowser(t *testing.T) {
 	}
 	b := browsertest.Open(t)
 	b.Do(chromedp.Navigate((&url.URL{Scheme: "file", Path: filepath.Join(path, result.ReportFile)}).String()))
+	browsertest.Eval[bool](b, fontScript)
 	is := func(what, expression string) {
 		t.Helper()
 		if !browsertest.Eval[bool](b, expression) {
 			t.Errorf("%s: %s is false", what, expression)
 		}
 	}
-	for _, width := range []int64{390, 1280} {
-		what := fmt.Sprintf("%d wide", width)
-		b.Do(chromedp.EmulateViewport(width, 900))
-		b.Media("", "light")
-		is(what, "document.documentElement.scrollWidth <= innerWidth")
-		if n := browsertest.Eval[int](b, "document.querySelectorAll('svg.chart').length"); n != len(all.charts()) || n < 8 {
-			t.Errorf("%s: %d charts, want %d", what, n, len(all.charts()))
+	for _, family := range families {
+		browsertest.Eval[bool](b, fmt.Sprintf("setFamily(%q)", family))
+		for _, width := range []int64{390, 1280} {
+			what := fmt.Sprintf("%d wide, in %s", width, family)
+			b.Do(chromedp.EmulateViewport(width, 900))
+			b.Media("", "light")
+			is(what, "document.documentElement.scrollWidth <= innerWidth")
+			if n := browsertest.Eval[int](b, "document.querySelectorAll('svg.chart').length"); n != len(all.charts()) || n < 8 {
+				t.Errorf("%s: %d charts, want %d", what, n, len(all.charts()))
+			}
+			is(what, "[...document.querySelectorAll('svg.chart')].every(s => s.getBoundingClientRect().width > 200 && s.getBoundingClientRect().height > 60 && s.querySelectorAll('path').length > 2)")
+			is(what, "[...document.querySelectorAll('svg.chart')].every(s => s.getAttribute('aria-label').length > 20)")
+			for _, cut := range browsertest.Eval[[]string](b, "cutOff()") {
+				t.Errorf("%s: cut off at the edge of its chart: %s", what, cut)
+			}
+			for _, overlap := range browsertest.Eval[[]string](b, "overlapping()") {
+				t.Errorf("%s: overlap: %s", what, overlap)
+			}
+			is(what, "[...document.querySelectorAll('.charts text')].every(x => x.getBoundingClientRect().height >= 8)")
+			is(what, "document.querySelectorAll('.alarm').length === 2")
+			is(what, "[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.getAttribute('href')))")
+			is(what, "document.querySelector('.head').innerText.includes('100× less: better')")
 		}
-		is(what, "[...document.querySelectorAll('svg.chart')].every(s => s.getBoundingClientRect().width > 200 && s.getBoundingClientRect().height > 60 && s.querySelectorAll('path').length > 2)")
-		is(what, "[...document.querySelectorAll('svg.chart')].every(s => s.getAttribute('aria-label').length > 20)")
-		// no word of a chart is cut off at its edge
-		is(what, "[...document.querySelectorAll('svg.chart')].every(s => { const r = s.getBoundingClientRect(); return [...s.querySelectorAll('text')].every(x => { const q = x.getBoundingClientRect(); return q.left >= r.left - 2 && q.right <= r.right + 2 }) })")
-		is(what, "[...document.querySelectorAll('.charts text')].every(x => x.getBoundingClientRect().height >= 8)")
-		is(what, "document.querySelectorAll('.alarm').length === 2")
-		is(what, "[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.getAttribute('href')))")
-		is(what, "document.querySelector('.head').innerText.includes('100× less: better')")
 	}
+	browsertest.Eval[bool](b, `setFamily("")`)
 	b.Do(chromedp.EmulateViewport(390, 900))
 	is("on a phone", "[...document.querySelectorAll('.head .who')].every(x => x.offsetWidth > 0)")
 	b.Do(chromedp.EmulateViewport(1280, 900))

@@ -147,21 +147,44 @@ func (c *chart) draw(dc draw.Canvas) {
 
 var family = regexp.MustCompile(`font-family:[^;]+;font-variant:[^;]+;`)
 
-// fonts are of the widths that the text was laid out with; every system has one
-// of them.
+// fonts lists the font that the charts are laid out with and common ones with the
+// same widths. A reader may have none of them: see textCanvas.
 const fonts = "font-family:'Liberation Sans',Arimo,Helvetica,Arial,sans-serif;"
 
 var root = regexp.MustCompile(`(?s)^.*?<svg width="[^"]*" height="[^"]*"`)
 
+// textCanvas records the width of every string that it draws, so that the string
+// can be fitted to the room that the layout gave it, whatever font it is shown in.
+type textCanvas struct {
+	*vgsvg.Canvas
+	widths []vg.Length
+}
+
+// FillString implements vg.Canvas.
+func (c *textCanvas) FillString(f font.Face, at vg.Point, s string) {
+	c.widths = append(c.widths, f.Width(s))
+	c.Canvas.FillString(f, at, s)
+}
+
+// fitText gives every text element of svg the width that it was laid out with. A
+// renderer with another font scales the glyphs.
+func (c *textCanvas) fitText(svg string) string {
+	parts := strings.Split(svg, "<text ")
+	for i, width := range c.widths {
+		parts[i+1] = fmt.Sprintf(`textLength="%.2f" lengthAdjust="spacingAndGlyphs" `, width.Points()) + parts[i+1]
+	}
+	return strings.Join(parts, "<text ")
+}
+
 // svg draws something of that size; attributes are put into the root element.
 func svg(width, high vg.Length, t theme, attributes, inside string, paint func(draw.Canvas)) ([]byte, error) {
-	canvas := vgsvg.New(width, high)
+	canvas := &textCanvas{Canvas: vgsvg.New(width, high)}
 	paint(draw.New(canvas))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("report: draw: %w", err)
 	}
-	s := family.ReplaceAllString(b.String(), fonts)
+	s := family.ReplaceAllString(canvas.fitText(b.String()), fonts)
 	s = root.ReplaceAllString(s, `<svg `+attributes)
 	if inside != "" {
 		s = strings.Replace(s, ">", ">"+inside, 1)

@@ -45,7 +45,7 @@ class Charts {
     return {
       ...this.size(chart.plot),
       legend: { show: false },
-      padding: [8, 10, 0, 0],
+      padding: [8, 20, 0, 0],
       cursor: { sync: { key: "live" }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
       scales: {
         x: { time: false, range: (_u, _min, max) => [(max ?? 0) - Charts.span, max ?? 0] },
@@ -56,7 +56,7 @@ class Charts {
           splits: (_u, _i, _min, max) => [0, 1, 2, 3, 4].map((i) => max - Charts.span + i * 30),
           values: (_u, splits) => splits.map((_, i) => ["2 min ago", "", "1 min ago", "", "now"][i]),
           align: 0 },
-        { ...axis, grid, size: 62, space: 34, values: (_u, splits) => splits.map((v) => chart.spec.show(v)) },
+        { ...axis, grid, size: Charts.axisWidth, space: 34, values: (_u, splits) => splits.map((v) => chart.spec.show(v)) },
       ],
       series: [{}, ...this.arms.map((arm) => ({
         stroke: ink(`--${arm}`), width: 2.25, dash: arm === "idiomatic" ? [7, 4] : undefined,
@@ -64,6 +64,17 @@ class Charts {
       }))],
       hooks: { setCursor: [(u) => this.read(chart, u.cursor.idx)] },
     };
+  }
+
+  // axisWidth returns the room that the labels of the values need in the font that
+  // the browser has.
+  static axisWidth(u, labels, axis) {
+    const { font, gap } = u.axes[axis];
+    u.ctx.save();
+    u.ctx.font = font[0]; // in device pixels
+    const widest = Math.max(0, ...(labels ?? []).map((label) => u.ctx.measureText(label).width));
+    u.ctx.restore();
+    return Math.max(62, Math.ceil(gap + widest / devicePixelRatio) + 2);
   }
 
   size(plot) { return { width: Math.max(plot.clientWidth, 120), height: 150 }; }
