@@ -70,8 +70,8 @@ type addresses struct {
 type account struct {
 	open int32 // connections
 	// due is when the next handshake would be due if they came evenly (the
-	// generic cell rate algorithm), in nanoseconds.
-	due int64
+	// generic cell rate algorithm).
+	due Instant
 }
 
 // addressBurst is how much of its rate an address may use at once.
@@ -98,7 +98,7 @@ func newAddresses(o *DoorOptions) *addresses {
 }
 
 // enter takes one connection of an address into account.
-func (a *addresses) enter(who Address, now int64) (Address, *Refusal) {
+func (a *addresses) enter(who Address, now Instant) (Address, *Refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entry, known := a.table[who]
@@ -127,10 +127,10 @@ func (a *addresses) enter(who Address, now int64) (Address, *Refusal) {
 }
 
 // charge books one handshake, and the connection that comes of it.
-func (a *addresses) charge(entry *account, now int64) *Refusal {
+func (a *addresses) charge(entry *account, now Instant) *Refusal {
 	if a.interval > 0 {
-		due := max(entry.due, now) + int64(a.interval)
-		if due-now > int64(max(addressBurst, a.interval)) {
+		due := max(entry.due, now) + Instant(a.interval)
+		if due-now > Instant(max(addressBurst, a.interval)) {
 			return RefusedAddressRate
 		}
 		entry.due = due
@@ -162,7 +162,7 @@ func (a *addresses) leave(who Address) {
 }
 
 // sweep forgets the addresses of which there is nothing to remember.
-func (a *addresses) sweep(now int64) {
+func (a *addresses) sweep(now Instant) {
 	for who, entry := range a.table {
 		if entry.open == 0 && entry.due <= now {
 			delete(a.table, who)

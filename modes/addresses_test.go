@@ -95,7 +95,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 
 func TestConnectRatePerAddress(t *testing.T) {
 	a := newAddresses(&DoorOptions{ConnectRatePerAddress: 10})
-	one, now := addressOf(netip.MustParseAddr("192.0.2.1")), int64(1e18)
+	one, now := addressOf(netip.MustParseAddr("192.0.2.1")), Instant(1e18)
 	in := func() (n int) {
 		for range 100 {
 			if who, refusal := a.enter(one, now); refusal == nil {
@@ -110,13 +110,28 @@ func TestConnectRatePerAddress(t *testing.T) {
 	if n := in(); n != 10 {
 		t.Errorf("%d come in at once, want a second's worth: 10", n)
 	}
-	now += int64(300 * time.Millisecond)
+	now += Instant(300 * time.Millisecond)
 	if n := in(); n != 3 {
 		t.Errorf("%d come in after 0.3 s, want 3", n)
 	}
-	now += int64(time.Hour)
+	now += Instant(time.Hour)
 	if n := in(); n != 10 {
 		t.Errorf("%d come in after a long time, want 10", n)
+	}
+}
+
+// Setting the clock must not refuse an address for as long as it was set back.
+func TestAddressesIgnoreTheWallClock(t *testing.T) {
+	d, _ := newTestDoor(t, DoorOptions{ConnectRatePerAddress: 1})
+	one := netip.MustParseAddr("192.0.2.1")
+	before := Now()
+	who, refusal := d.Enter(one, nil)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	defer d.Leave(who)
+	if due := d.addresses.table[addressOf(one)].due; due < before || due > Now()+Instant(time.Second) {
+		t.Errorf("the next handshake is due at %v on the process's monotonic clock, which shows %v", due, Now())
 	}
 }
 
@@ -124,14 +139,14 @@ func TestConnectRatePerAddress(t *testing.T) {
 // has room for.
 func TestAddressesAreForgotten(t *testing.T) {
 	a := newAddresses(&DoorOptions{ConnectRatePerAddress: 1, ConnectionsPerAddress: 1})
-	now := int64(1e18)
+	now := Instant(1e18)
 	nth := func(i int) Address { return Address{prefix: uint64(i), kind: ipv6} }
 	stay, refusal := a.enter(nth(1<<40), now)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	for i := range 100 * sweepFrom {
-		now += int64(10 * time.Millisecond)
+		now += Instant(10 * time.Millisecond)
 		who, refusal := a.enter(nth(i), now)
 		if refusal != nil {
 			t.Fatal(refusal)

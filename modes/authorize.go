@@ -67,8 +67,5 @@ func (d *Door) Authorize(rawQuery, authorization string, channels []string) (exp
 			return time.Time{}, RefusedPermission
 		}
 	}
-	if first != 0 {
-		expires = time.Unix(first, 0)
-	}
-	return expires, nil
+	return session.Deadline(time.Now(), first), nil
 }

@@ -9,7 +9,6 @@ import (
 	"path"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -214,7 +213,7 @@ func (d *Door) Enter(peer netip.Addr, forwarded []string) (Address, *Refusal) {
 	if d.addresses == nil {
 		return Address{}, nil
 	}
-	return d.addresses.enter(addressOf(d.addresses.client(peer, forwarded)), time.Now().UnixNano())
+	return d.addresses.enter(addressOf(d.addresses.client(peer, forwarded)), Now())
 }
 
 // EnterRequest is Enter for a request of net/http.

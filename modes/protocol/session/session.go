@@ -173,7 +173,7 @@ func (s *Session) command(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 		return wire.DisconnectStale, false
 	}
 	if r.CommandRate > 0 && (c.Id != 0 || c.Send != nil) {
-		if over, far := s.spend(r, peer.Now().Unix()); far {
+		if over, far := s.spend(r, seconds(peer.Now())); far {
 			return wire.DisconnectTooManyRequests, false
 		} else if over {
 			if c.Id != 0 {
