@@ -16,7 +16,7 @@ help: ## list the targets
 
 .PHONY: run
 run: ## start a server with an embedded Redis; MODE=idiomatic make run: the other engine
-	CLIENT_PUBLISH=$${CLIENT_PUBLISH:-true} $(GO) run ./server
+	CLIENT_PUBLISH=$${CLIENT_PUBLISH:-true} $(GO) run .
 
 .PHONY: test
 test: test-deps ## run all tests under the race detector, after installing what they need
@@ -127,7 +127,7 @@ down: ## stop what up and up-compare started
 
 .PHONY: readme
 readme: ## write the configuration's table into README.md
-	$(GO) test ./server -run '^TestReadmeTable$$' -count=1 -update
+	$(GO) test ./server/config -run '^TestReadmeTable$$' -count=1 -update
 
 .PHONY: diagram
 diagram: ## draw docs/architecture.svg

@@ -17,7 +17,7 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 	o := anchor.Options{Sizes: anchor.FullSizes, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags := flag.NewFlagSet("anchor", flag.ContinueOnError)
 	floor := flags.String("floor", "", "C source of the floor program (default: the one built in)")
-	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
+	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
 	flags.StringVar(&o.Name, "name", "", "what the table calls the server (default: its MODE)")
 	mode := flags.String("mode", "optimized", "MODE of the server")
 	flags.Func("env", "KEY=VALUE for the server; may be given again", func(kv string) error {
@@ -74,5 +74,5 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 
 // buildServer builds this module's server into dir and returns its path.
 func buildServer(ctx context.Context, dir string) (string, error) {
-	return anchor.Build(ctx, filepath.Join(dir, "server"), "./server")
+	return anchor.Build(ctx, filepath.Join(dir, "server"), ".")
 }

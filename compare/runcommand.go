@@ -38,7 +38,7 @@ func runRun(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.Override.Measure, "window", 0, "how long a measured window lasts (default: the profile's)")
 	flags.DurationVar(&o.Budget, "budget", 0, "begin nothing of the second and later repeats that would go beyond this time (default: the profile's)")
 	flags.StringVar(&o.Out, "out", "", "results folder (default: results/<time>)")
-	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module's ./server)")
+	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
 	list := flags.Bool("list", false, "say what each scenario shows, and what it puts arms through; measure nothing")
 	verbose := flags.Bool("v", false, "show what servers, load and Redis say")
 	if err := parse(flags, args); err != nil {

@@ -166,7 +166,7 @@ func build(t *testing.T, dir, name, folder string) string {
 func TestDashboardsHaveData(t *testing.T) {
 	prometheus := program(t, "prometheus")
 	dir := t.TempDir()
-	server, compare := build(t, dir, "tandem", "../server"), build(t, dir, "compare", "../compare")
+	server, compare := build(t, dir, "tandem", ".."), build(t, dir, "compare", "../compare")
 	redis, err := process.StartRedis()
 	if err != nil {
 		t.Fatal(err)

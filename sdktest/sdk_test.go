@@ -29,9 +29,9 @@ func TestSDKs(t *testing.T) {
 		t.Fatalf("deps.sh: %v\n%s", err, output)
 	}
 	server := filepath.Join(t.TempDir(), "server")
-	build := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", server, "../server")...)
+	build := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", server, "..")...)
 	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build ../server: %v\n%s", err, output)
+		t.Fatalf("go build ..: %v\n%s", err, output)
 	}
 	modes := []string{"idiomatic"}
 	if runtime.GOOS == "linux" {

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/redisbus"
+	"github.com/tandem-ws/tandem/server/certificate"
+	"github.com/tandem-ws/tandem/server/config"
+	"github.com/tandem-ws/tandem/server/node"
 )
 
 // check says what a server with this environment would do, and whether it could:
@@ -27,7 +30,7 @@ func check(i *invocation) int {
 
 // checkConfig writes a line for each thing that holds, up to the first that
 // does not.
-func checkConfig(c config, w io.Writer) error {
+func checkConfig(c config.Config, w io.Writer) error {
 	lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(what, format string, args ...any) {
 		_, _ = fmt.Fprintf(lines, what+"\t"+format+"\n", args...)
@@ -39,10 +42,10 @@ func checkConfig(c config, w io.Writer) error {
 	return err
 }
 
-func checkEach(c config, line func(what, format string, args ...any)) error {
+func checkEach(c config.Config, line func(what, format string, args ...any)) error {
 	line("configuration", "good")
 	line("mode", "%s", c.Mode)
-	tokens, err := c.tokenVerifier()
+	tokens, err := c.TokenVerifier()
 	switch {
 	case err != nil:
 		return err
@@ -50,18 +53,18 @@ func checkEach(c config, line func(what, format string, args ...any)) error {
 		line("tokens", "clients need one to connect")
 	}
 	if c.TLSCertFile != "" {
-		pair, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
+		pair, err := certificate.Load(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
 		if err != nil {
-			return fmt.Errorf("%w: %w", errConfig, err)
+			return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 		}
-		line("certificate", "expires %s", pair.current.Load().Leaf.NotAfter.Format(time.RFC3339))
+		line("certificate", "expires %s", pair.Leaf().NotAfter.Format(time.RFC3339))
 	}
-	limit, err := raiseDescriptorLimit()
+	limit, err := node.RaiseDescriptorLimit()
 	if err != nil {
 		return err
 	}
-	line("open files", "%d: room for %d connections", limit, room(limit))
-	if c.MaxConnections > room(limit) {
+	line("open files", "%d: room for %d connections", limit, node.Room(limit))
+	if c.MaxConnections > node.Room(limit) {
 		return fmt.Errorf("tandem: check: MAX_CONNECTIONS=%d: more than the limit of open files allows: raise it (ulimit -n)", c.MaxConnections)
 	}
 	if c.RedisURL == "" {
@@ -70,7 +73,7 @@ func checkEach(c config, line func(what, format string, args ...any)) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.SubscribeTimeout)
 	defer cancel()
-	report, err := redisbus.Probe(ctx, c.busOptions(c.RedisURL))
+	report, err := redisbus.Probe(ctx, c.BusOptions(c.RedisURL))
 	if err != nil {
 		return fmt.Errorf("tandem: check: %w", err)
 	}

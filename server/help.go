@@ -1,36 +1,14 @@
-package main
+package server
 
 import (
 	"flag"
 	"fmt"
 	"io"
-	"reflect"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
-
-// variable is one line of the configuration's table.
-type variable struct {
-	name, value, meaning string
-}
-
-// variables lists what config reads, in the order of the struct.
-func variables() []variable {
-	t := reflect.TypeFor[config]()
-	list := make([]variable, 0, t.NumField())
-	for i := range t.NumField() {
-		tag := t.Field(i).Tag
-		v := variable{name: tag.Get("env"), value: tag.Get("envDefault"), meaning: tag.Get("desc")}
-		if shown := tag.Get("shown"); shown != "" {
-			v.value = shown
-		}
-		if v.value == "" {
-			v.value = "empty"
-		}
-		list = append(list, v)
-	}
-	return list
-}
 
 const usage = `Tandem is a push server: it holds the WebSocket connections of browsers and apps
 and sends each message that a back end publishes to Redis to the connections
@@ -64,8 +42,8 @@ func printHelp(w io.Writer) error {
 	if _, err := io.WriteString(w, settings); err != nil {
 		return err
 	}
-	for _, v := range variables() {
-		if _, err := fmt.Fprintf(table, "%s\t%s\t%s\n", v.name, v.value, v.meaning); err != nil {
+	for _, v := range config.Variables() {
+		if _, err := fmt.Fprintf(table, "%s\t%s\t%s\n", v.Name, v.Default, v.Meaning); err != nil {
 			return err
 		}
 	}
@@ -92,22 +70,4 @@ func (i *invocation) explain(flags *flag.FlagSet) error {
 	}
 	_, err := io.WriteString(i.stdout, b.String())
 	return err
-}
-
-// markdownTable is the same table as the README has it.
-func markdownTable() string {
-	var b strings.Builder
-	b.WriteString("| variable | default | meaning |\n| --- | --- | --- |\n")
-	for _, v := range variables() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", v.name, quoted(v.value), strings.ReplaceAll(v.meaning, "*", `\*`))
-	}
-	return b.String()
-}
-
-// quoted sets a default that can be typed as it is in code font.
-func quoted(value string) string {
-	if strings.Contains(value, " ") || value == "empty" || value == "embedded" {
-		return value
-	}
-	return "`" + value + "`"
 }

@@ -1,7 +1,6 @@
-package main
+package server
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,13 +10,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-var update = flag.Bool("update", false, "write generated tables instead of comparing them")
-
 // binary is the server, built once for all tests that run it as a process.
 var binary string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	dir, err := os.MkdirTemp("", "tandem-server-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -28,7 +24,7 @@ func TestMain(m *testing.M) {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(args, "..")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		os.Exit(1)
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"net/http"
@@ -7,6 +7,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // families scrapes as a Prometheus does that takes native histograms.
@@ -80,7 +82,7 @@ func TestHistograms(t *testing.T) {
 			t.Error("the text format has no classic buckets")
 		}
 		own := p.families()["tandem_loop_busy_seconds_total"]
-		if strings.HasSuffix(mode, modeIdiomatic) {
+		if strings.HasSuffix(mode, config.Idiomatic) {
 			if own != nil {
 				t.Error("the idiomatic mode has event loops")
 			}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bufio"
@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // patience is how long a test waits for something that must happen.
@@ -24,9 +26,9 @@ const patience = 20 * time.Second
 // allModes are the modes that this system can run.
 func allModes() []string {
 	if runtime.GOOS == "linux" {
-		return []string{modeIdiomatic, modeOptimized}
+		return []string{config.Idiomatic, config.Optimized}
 	}
-	return []string{modeIdiomatic}
+	return []string{config.Idiomatic}
 }
 
 // process is a server that runs as users run it.

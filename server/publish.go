@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/tandem-ws/tandem/redisbus"
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // publish sends one message to a channel, through Redis, as a back end does.
@@ -28,7 +29,7 @@ func publish(i *invocation) int {
 
 // publishOnce returns how many subscribers Redis had for the channel: servers,
 // not their clients.
-func publishOnce(c config, channel, data string, stdin io.Reader) (receivers int64, err error) {
+func publishOnce(c config.Config, channel, data string, stdin io.Reader) (receivers int64, err error) {
 	payload := []byte(data)
 	if data == "-" {
 		if payload, err = io.ReadAll(stdin); err != nil {
@@ -39,7 +40,7 @@ func publishOnce(c config, channel, data string, stdin io.Reader) (receivers int
 	}
 	ctx, cancel := interrupted()
 	defer cancel()
-	receivers, err = redisbus.Send(ctx, c.busOptions(c.redisURL()), channel, payload)
+	receivers, err = redisbus.Send(ctx, c.BusOptions(redisURL(&c)), channel, payload)
 	if err != nil {
 		return 0, fmt.Errorf("tandem: publish: %w", err)
 	}
@@ -47,7 +48,7 @@ func publishOnce(c config, channel, data string, stdin io.Reader) (receivers int
 }
 
 // redisURL is where Redis is, if only that of a server that embeds it.
-func (c *config) redisURL() string {
+func redisURL(c *config.Config) string {
 	switch {
 	case c.RedisURL != "":
 		return c.RedisURL

@@ -1,6 +1,6 @@
 //go:build race
 
-package main
+package server
 
 // raceEnabled says that the server under test is built with the race detector,
 // as the tests are.

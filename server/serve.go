@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/tandem-ws/tandem/server/config"
+	"github.com/tandem-ws/tandem/server/node"
 )
 
 // serve runs the server until a signal ends it.
@@ -26,7 +29,7 @@ func serve(i *invocation) int {
 
 	stop := make(chan struct{})
 	ended := make(chan error, 1)
-	go func() { ended <- run(context.Background(), c, i.stderr, stop) }()
+	go func() { ended <- node.Run(context.Background(), c, log, i.stderr, stop) }()
 	for asked := false; ; asked = true {
 		select {
 		case err := <-ended:
@@ -42,7 +45,7 @@ func serve(i *invocation) int {
 	}
 }
 
-func newLog(c config, w io.Writer) *slog.Logger {
+func newLog(c config.Config, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

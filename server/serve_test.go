@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tandem-ws/tandem/redisbus/redistest"
+	"github.com/tandem-ws/tandem/server/api"
+	"github.com/tandem-ws/tandem/server/version"
 )
 
 // eachMode runs a test against the server in every mode of this system, at the
@@ -183,13 +185,15 @@ func TestServerAPI(t *testing.T) {
 		}
 
 		var info struct {
-			Result infoResult `json:"result"`
+			Result struct {
+				Nodes []api.NodeInfo `json:"nodes"`
+			} `json:"result"`
 		}
 		_, answer = p.post("/api/info", "secret", "{}")
 		if err := json.Unmarshal([]byte(answer), &info); err != nil || len(info.Result.Nodes) != 1 {
 			t.Fatalf("info: %s: %v", answer, err)
 		}
-		if n := info.Result.Nodes[0]; n.NumClients != 1 || n.NumSubs != 2 || n.NumChannels != 2 || n.UID == "" || n.Version != version || "MODE="+n.Mode != mode {
+		if n := info.Result.Nodes[0]; n.NumClients != 1 || n.NumSubs != 2 || n.NumChannels != 2 || n.UID == "" || n.Version != version.Version || "MODE="+n.Mode != mode {
 			t.Errorf("info: %+v", n)
 		}
 

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package server
 
 import (
 	"bufio"
@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tandem-ws/tandem/server/certificate/certtest"
 )
 
 // BenchmarkTLS measures what TLS costs a server process: bytes of Go memory that an
@@ -41,7 +43,7 @@ func measureTLS(b *testing.B, mode string, secure bool, connections, messages in
 	environ := []string{"MODE=" + mode, "ADDR=" + public, "INTERNAL_ADDR=" + internal, "EMBEDDED_REDIS_ADDR=" + redisAddr,
 		"PING_INTERVAL=0", "GOMAXPROCS=1"}
 	if secure {
-		certFile, keyFile := pairFiles(b, b.TempDir(), 1)
+		certFile, keyFile := certtest.Write(b, b.TempDir(), 1)
 		environ = append(environ, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile)
 	}
 	server := exec.Command(binary)

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"flag"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/token"
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // makeToken prints a token that a server with this environment takes: what a back
@@ -37,7 +38,7 @@ func makeToken(i *invocation) int {
 	if *channels != "" {
 		claims.Channels = strings.Split(*channels, ",")
 	}
-	signed, err := c.sign(claims, *life)
+	signed, err := sign(&c, claims, *life)
 	if err == nil {
 		_, err = fmt.Fprintln(i.stdout, signed)
 	}
@@ -45,7 +46,7 @@ func makeToken(i *invocation) int {
 }
 
 // sign makes a token that is good for so long; 0: for ever.
-func (c *config) sign(claims session.Claims, life time.Duration) (string, error) {
+func sign(c *config.Config, claims session.Claims, life time.Duration) (string, error) {
 	if life > 0 {
 		claims.Expires = time.Now().Add(life).Unix()
 	}

@@ -1,8 +1,10 @@
-package main
+package server
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/tandem-ws/tandem/server/version"
 )
 
 func TestArguments(t *testing.T) {
@@ -15,8 +17,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"--help"}, exitOK, "usage: tandem", ""},
 		{[]string{"-h"}, exitOK, "usage: tandem", ""},
 		{[]string{"help"}, exitOK, "usage: tandem", ""},
-		{[]string{"-version"}, exitOK, "tandem " + version, ""},
-		{[]string{"version"}, exitOK, "tandem " + version, ""},
+		{[]string{"-version"}, exitOK, "tandem " + version.Version, ""},
+		{[]string{"version"}, exitOK, "tandem " + version.Version, ""},
 		{[]string{"version", "all"}, exitUsage, "", `"all"`},
 		{[]string{"-port=80"}, exitUsage, "", "-port"},
 		{[]string{"start"}, exitUsage, "", `"start"`},

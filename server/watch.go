@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -18,6 +18,9 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
+	"github.com/tandem-ws/tandem/server/certificate"
+	"github.com/tandem-ws/tandem/server/config"
+	"github.com/tandem-ws/tandem/server/version"
 )
 
 // errEnded says that the server does not want this client any more.
@@ -39,8 +42,8 @@ func watch(i *invocation) int {
 	}
 	var trusted *tls.Config
 	if *endpoint == "" {
-		*endpoint = c.endpoint()
-		if trusted, err = c.own(); err != nil {
+		*endpoint = endpointOf(&c)
+		if trusted, err = ownTLS(&c); err != nil {
 			return outcome(i.stderr, err)
 		}
 	}
@@ -54,8 +57,8 @@ func watch(i *invocation) int {
 	return outcome(i.stderr, w.run(ctx, *endpoint, flags.Args()))
 }
 
-// endpoint is where clients on this machine reach the server.
-func (c *config) endpoint() string {
+// endpointOf is where clients on this machine reach the server.
+func endpointOf(c *config.Config) string {
 	// The configuration has been checked.
 	address, _ := reachable(c.Addr)
 	scheme := "ws://"
@@ -69,28 +72,28 @@ func (c *config) endpoint() string {
 // it from one goroutine.
 type watcher struct {
 	stdout, stderr io.Writer
-	config         *config
+	config         *config.Config
 	token          string      // to connect with; empty: one is made, where there is a secret
 	most, seen     uint64      // messages; most 0: no limit
 	tls            *tls.Config // nil: as any client
 	ended          chan error
 }
 
-// own lets a client in this environment trust the server that runs with it, by the
+// ownTLS lets a client in this environment trust the server that runs with it, by the
 // certificate that it shows and not by a name, for its address need not be one. It is
 // nil where TLS is off.
-func (c *config) own() (*tls.Config, error) {
+func ownTLS(c *config.Config) (*tls.Config, error) {
 	if c.TLSCertFile == "" {
 		return nil, nil
 	}
-	pair, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
+	pair, err := certificate.Load(c.TLSCertFile, c.TLSKeyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errConfig, err)
+		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	return &tls.Config{
 		InsecureSkipVerify: true, // VerifyConnection does it
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if !state.PeerCertificates[0].Equal(pair.current.Load().Leaf) {
+			if !state.PeerCertificates[0].Equal(pair.Leaf()) {
 				return fmt.Errorf("tandem: watch: the server shows another certificate than %s holds", c.TLSCertFile)
 			}
 			return nil
@@ -100,7 +103,7 @@ func (c *config) own() (*tls.Config, error) {
 
 // run returns nil when ctx is done or enough messages have come.
 func (w *watcher) run(ctx context.Context, endpoint string, channels []string) error {
-	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version, TLSConfig: w.tls}
+	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version.Version, TLSConfig: w.tls}
 	if w.token == "" && w.config.TokenSecret != "" {
 		options.GetToken = func(centrifuge.ConnectionTokenEvent) (string, error) { return w.sign("") }
 	}
@@ -160,7 +163,7 @@ const (
 
 // sign makes a token to subscribe to channel, or, where that is empty, to connect.
 func (w *watcher) sign(channel string) (string, error) {
-	return w.config.sign(session.Claims{User: watchUser, Channel: channel}, watchLife)
+	return sign(w.config, session.Claims{User: watchUser, Channel: channel}, watchLife)
 }
 
 // print writes one message to where the output can be piped from.

@@ -13,7 +13,7 @@ import (
 // ErrBuild says that the server could not be built.
 var ErrBuild = errors.New("node: build the server")
 
-const serverPackage = "github.com/tandem-ws/tandem/server"
+const serverPackage = "github.com/tandem-ws/tandem"
 
 // Build builds the server into path, with the race detector where race is set. It
 // returns the cause of ctx's end if that ended it, else ErrBuild with what is wrong.

@@ -35,7 +35,7 @@ type Options struct {
 	Budget time.Duration
 	// Out is the results folder, "" for results/<time>.
 	Out string
-	// Server is the server program; "" has it built from ./server.
+	// Server is the server program; "" has it built from this module.
 	Server string
 	// Self is the path of the compare program.
 	Self string

@@ -199,7 +199,7 @@ func (s *session) checkSettings(ctx context.Context) error {
 				}
 			}
 			if !slices.Contains(known, key) {
-				return fmt.Errorf("%w: arm %s: the server has no setting %s: go run ./server -help lists all", ErrOptions, a.Name, key)
+				return fmt.Errorf("%w: arm %s: the server has no setting %s: go run . -help lists all", ErrOptions, a.Name, key)
 			}
 		}
 	}

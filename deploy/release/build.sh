@@ -6,5 +6,6 @@ set -eu
 out=$1
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 cd "$(dirname "$0")/../.."
+stamps=github.com/tandem-ws/tandem/server/version
 CGO_ENABLED=0 exec "${GO:-go}" build -trimpath -buildvcs=false \
-	-ldflags "-s -w -X main.version=${VERSION:?} -X main.commit=${COMMIT:-unknown}" -o "$out" ./server
+	-ldflags "-s -w -X $stamps.Version=${VERSION:?} -X $stamps.commit=${COMMIT:-unknown}" -o "$out" .

@@ -35,7 +35,7 @@ func run(t *testing.T, dir string, environ []string, name string, args ...string
 // TestBuildIsReproducible builds in two folders, the second of which has no git.
 func TestBuildIsReproducible(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "else", "where")
-	for _, part := range []string{"go.mod", "go.sum", "server", "modes", "redisbus", "deploy"} {
+	for _, part := range []string{"go.mod", "go.sum", "main.go", "server", "modes", "redisbus", "deploy"} {
 		if err := copyTree("../../"+part, filepath.Join(elsewhere, part)); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,5 @@
-package main
+// Package api serves the HTTP API for back ends, in the shape of Centrifugo's.
+package api
 
 import (
 	"crypto/sha256"
@@ -24,39 +25,41 @@ const (
 	maxBroadcastChannels = 10_000
 )
 
-// publisher is the part of the bus that the API needs.
-type publisher interface {
+// Publisher is the part of the bus that the API needs.
+type Publisher interface {
 	Publish(channel string, data []byte, done func(error))
 }
 
-// disconnecter is the part of the engine that the API needs.
-type disconnecter interface {
+// Disconnecter is the part of the engine that the API needs.
+type Disconnecter interface {
 	Disconnect(client string, d wire.Disconnect) bool
 }
 
-// serverAPI is the HTTP API for back ends, in the shape of Centrifugo's. All of
-// it may be called concurrently.
-type serverAPI struct {
-	key      [sha256.Size]byte
-	bus      publisher
-	engine   disconnecter
-	rules    session.Rules
-	stats    *modes.Stats
-	channels func() int // how many channels the node is subscribed to
-	node     nodeInfo
-	started  time.Time
+// Options are what the API works with. All are required.
+type Options struct {
+	Key      string
+	Bus      Publisher
+	Engine   Disconnecter
+	Rules    session.Rules
+	Stats    *modes.Stats
+	Channels func() int // returns the number of channels that the node is subscribed to
+	Node     NodeInfo
 }
 
-func newServerAPI(key string, bus publisher, engine disconnecter, rules session.Rules,
-	stats *modes.Stats, channels func() int, node nodeInfo) *serverAPI {
-	return &serverAPI{
-		key: sha256.Sum256([]byte(key)), bus: bus, engine: engine, rules: rules,
-		stats: stats, channels: channels, node: node, started: time.Now(),
-	}
+// API is the HTTP API of one node. Its endpoints may be called concurrently.
+type API struct {
+	Options
+	key     [sha256.Size]byte
+	started time.Time
 }
 
-// nodeInfo is what /api/info says of a node.
-type nodeInfo struct {
+// New returns the API of a node that starts now.
+func New(o Options) *API {
+	return &API{Options: o, key: sha256.Sum256([]byte(o.Key)), started: time.Now()}
+}
+
+// NodeInfo is what /api/info returns about a node.
+type NodeInfo struct {
 	UID         string `json:"uid"`
 	Name        string `json:"name"`
 	Version     string `json:"version"`
@@ -84,12 +87,12 @@ type (
 		Responses []publishResult `json:"responses"`
 	}
 	infoResult struct {
-		Nodes []nodeInfo `json:"nodes"`
+		Nodes []NodeInfo `json:"nodes"`
 	}
 )
 
-// register adds the API's endpoints to mux.
-func (a *serverAPI) register(mux *http.ServeMux) {
+// Register adds the API's endpoints to mux.
+func (a *API) Register(mux *http.ServeMux) {
 	for path, call := range map[string]func(*http.Request, []byte) apiReply{
 		"/api/publish":    a.publish,
 		"/api/broadcast":  a.broadcast,
@@ -101,7 +104,7 @@ func (a *serverAPI) register(mux *http.ServeMux) {
 }
 
 // endpoint checks the key before it reads anything, and bounds what it reads.
-func (a *serverAPI) endpoint(call func(*http.Request, []byte) apiReply) http.Handler {
+func (a *API) endpoint(call func(*http.Request, []byte) apiReply) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !a.authorized(r.Header) {
 			writeReply(w, http.StatusUnauthorized, apiReply{Error: wire.ErrorUnauthorized})
@@ -123,7 +126,7 @@ func (a *serverAPI) endpoint(call func(*http.Request, []byte) apiReply) http.Han
 
 // authorized compares digests, so that neither content nor length of the key
 // shows in the time it takes.
-func (a *serverAPI) authorized(h http.Header) bool {
+func (a *API) authorized(h http.Header) bool {
 	key := h.Get("X-API-Key")
 	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); key == "" && ok && strings.EqualFold(scheme, "apikey") {
 		key = strings.TrimSpace(rest)
@@ -145,7 +148,7 @@ func (p payload) bytes() []byte {
 	return p.Data
 }
 
-func (a *serverAPI) publish(r *http.Request, body []byte) apiReply {
+func (a *API) publish(r *http.Request, body []byte) apiReply {
 	var request struct {
 		Channel string `json:"channel"`
 		payload
@@ -163,7 +166,7 @@ func (a *serverAPI) publish(r *http.Request, body []byte) apiReply {
 	return apiReply{Result: empty{}}
 }
 
-func (a *serverAPI) broadcast(r *http.Request, body []byte) apiReply {
+func (a *API) broadcast(r *http.Request, body []byte) apiReply {
 	var request struct {
 		Channels []string `json:"channels"`
 		payload
@@ -186,12 +189,12 @@ func (a *serverAPI) broadcast(r *http.Request, body []byte) apiReply {
 }
 
 // fault says in one line why nothing can be published so; empty: it can.
-func (a *serverAPI) fault(channel string, data []byte) string {
+func (a *API) fault(channel string, data []byte) string {
 	switch {
 	case channel == "":
 		return "channel is missing"
-	case !a.rules.ValidChannel(channel):
-		return fmt.Sprintf("channel is no name: 1 to %d bytes of UTF-8 without control characters", a.rules.MaxChannelLength)
+	case !a.Rules.ValidChannel(channel):
+		return fmt.Sprintf("channel is no name: 1 to %d bytes of UTF-8 without control characters", a.Rules.MaxChannelLength)
 	case len(data) == 0:
 		return "data is missing"
 	}
@@ -200,14 +203,14 @@ func (a *serverAPI) fault(channel string, data []byte) string {
 
 // send publishes data to all channels at once and waits until Redis has
 // accepted each, or the caller has gone.
-func (a *serverAPI) send(r *http.Request, channels []string, data []byte) []publishResult {
+func (a *API) send(r *http.Request, channels []string, data []byte) []publishResult {
 	type outcome struct {
 		index int
 		err   error
 	}
 	outcomes := make(chan outcome, len(channels))
 	for i, channel := range channels {
-		a.bus.Publish(channel, data, func(err error) { outcomes <- outcome{i, err} })
+		a.Bus.Publish(channel, data, func(err error) { outcomes <- outcome{i, err} })
 	}
 	results := make([]publishResult, len(channels))
 	for i := range results {
@@ -228,18 +231,18 @@ func (a *serverAPI) send(r *http.Request, channels []string, data []byte) []publ
 	return results
 }
 
-func (a *serverAPI) info(*http.Request, []byte) apiReply {
-	node := a.node
-	node.NumClients = a.stats.TotalConnections()
-	node.NumSubs = a.stats.Subscriptions.Load()
-	node.NumChannels = a.channels()
+func (a *API) info(*http.Request, []byte) apiReply {
+	node := a.Node
+	node.NumClients = a.Stats.TotalConnections()
+	node.NumSubs = a.Stats.Subscriptions.Load()
+	node.NumChannels = a.Channels()
 	node.Uptime = int64(time.Since(a.started) / time.Second)
-	return apiReply{Result: infoResult{[]nodeInfo{node}}}
+	return apiReply{Result: infoResult{[]NodeInfo{node}}}
 }
 
 // disconnect closes one connection of this node. One that is not here is
 // answered like one that was: after the call it is gone either way.
-func (a *serverAPI) disconnect(_ *http.Request, body []byte) apiReply {
+func (a *API) disconnect(_ *http.Request, body []byte) apiReply {
 	var request struct {
 		Client     string `json:"client"`
 		User       string `json:"user"`
@@ -266,7 +269,7 @@ func (a *serverAPI) disconnect(_ *http.Request, body []byte) apiReply {
 		// callers write, so only the code is theirs.
 		d = wire.Disconnect{Code: uint16(custom.Code), Reason: wire.DisconnectForce.Reason}
 	}
-	a.engine.Disconnect(request.Client, d)
+	a.Engine.Disconnect(request.Client, d)
 	return apiReply{Result: empty{}}
 }
 

@@ -1,4 +1,5 @@
-package main
+// Package config reads what the environment sets.
+package config
 
 import (
 	"errors"
@@ -17,20 +18,20 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// The modes.
+// The values of MODE.
 const (
-	modeIdiomatic = "idiomatic"
-	modeOptimized = "optimized"
+	Idiomatic = "idiomatic"
+	Optimized = "optimized"
 )
 
-// config is everything that the environment decides. The struct is the one
+// Config is everything that the environment sets. The struct is the one
 // place where a variable is described: its name, default, bounds and meaning
 // are in the tags, and -help and the README print them.
 //
 // Tags: env and envDefault are read by package env; outOfBounds enforces min and
 // max (inclusive; 0 is allowed below min where the tag zero is there) and oneof;
 // shown replaces the default in the table; desc is the meaning.
-type config struct {
+type Config struct {
 	Mode         string `env:"MODE" oneof:"optimized idiomatic" shown:"optimized on Linux, else idiomatic" desc:"which engine runs"`
 	Addr         string `env:"ADDR" envDefault:":8080" desc:"address that clients connect to"`
 	InternalAddr string `env:"INTERNAL_ADDR" envDefault:"127.0.0.1:9000" desc:"address of health, readiness, metrics, pprof and the server API"`
@@ -95,23 +96,23 @@ type config struct {
 	LogFormat string     `env:"LOG_FORMAT" envDefault:"text" oneof:"text json" desc:"how the log is written to standard error"`
 }
 
-// errConfig says that a variable cannot be used; the text names it and says
-// what to do.
-var errConfig = errors.New("tandem: configuration")
+// ErrInvalid is returned for variables that cannot be used. The text names them
+// and tells what to do.
+var ErrInvalid = errors.New("tandem: configuration")
 
-// loadConfig reads the configuration from environ, which is in the form of
-// os.Environ, for a program that runs on goos. The error wraps errConfig and has
-// one line for every variable that cannot be used.
-func loadConfig(environ []string, goos string) (config, error) {
-	var c config
+// Load reads the configuration from environ, which has the form of os.Environ, for
+// a program that runs on goos. The error wraps ErrInvalid and has one line for every
+// variable that cannot be used.
+func Load(environ []string, goos string) (Config, error) {
+	var c Config
 	err := env.ParseWithOptions(&c, env.Options{Environment: env.ToMap(environ)})
 	if err != nil {
-		return config{}, configError(parseFailures(err, env.ToMap(environ)))
+		return Config{}, invalid(parseFailures(err, env.ToMap(environ)))
 	}
 	if c.Mode == "" {
-		c.Mode = modeIdiomatic
+		c.Mode = Idiomatic
 		if goos == "linux" {
-			c.Mode = modeOptimized
+			c.Mode = Optimized
 		}
 	}
 	bad := outOfBounds(&c)
@@ -119,20 +120,20 @@ func loadConfig(environ []string, goos string) (config, error) {
 		bad = c.contradictions(goos)
 	}
 	if len(bad) > 0 {
-		return config{}, configError(bad)
+		return Config{}, invalid(bad)
 	}
 	return c, nil
 }
 
-// configError is one error with a line for each problem, so that every line can
-// be read alone.
-func configError(lines []string) error {
-	return fmt.Errorf("%w: %s", errConfig, strings.Join(lines, "\n"+errConfig.Error()+": "))
+// invalid returns one error with a line for each problem. Every line can be read
+// alone.
+func invalid(lines []string) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(lines, "\n"+ErrInvalid.Error()+": "))
 }
 
 // contradictions lists what the tags cannot express.
-func (c *config) contradictions(goos string) (bad []string) {
-	if c.Mode == modeOptimized && goos != "linux" {
+func (c *Config) contradictions(goos string) (bad []string) {
+	if c.Mode == Optimized && goos != "linux" {
 		bad = append(bad, "MODE=optimized: needs Linux (epoll), and this is "+goos+": set MODE=idiomatic")
 	}
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
@@ -153,21 +154,21 @@ func (c *config) contradictions(goos string) (bad []string) {
 			bad = append(bad, fmt.Sprintf("ALLOWED_ORIGINS: %q is no pattern: write origins such as https://*.example.com", origin))
 		}
 	}
-	if _, err := c.trustedProxies(); err != nil {
+	if _, err := c.Proxies(); err != nil {
 		bad = append(bad, fmt.Sprintf("TRUSTED_PROXIES: %v: write addresses and networks such as 10.0.0.0/8,192.0.2.1", err))
 	}
 	if c.RedisURL != "" {
 		if err := validRedisURL(c.RedisURL); err != nil {
 			bad = append(bad, fmt.Sprintf("REDIS_URL: %v: write redis://user:password@host:6379/0", err))
-		} else if err := c.busOptions(c.RedisURL).Validate(); err != nil {
+		} else if err := c.BusOptions(c.RedisURL).Validate(); err != nil {
 			bad = append(bad, fmt.Sprintf("REDIS_URL: %v", err))
 		}
 	}
 	return bad
 }
 
-// trustedProxies are the networks of TRUSTED_PROXIES.
-func (c *config) trustedProxies() (networks []netip.Prefix, err error) {
+// Proxies returns the networks of TRUSTED_PROXIES.
+func (c *Config) Proxies() (networks []netip.Prefix, err error) {
 	for _, text := range c.TrustedProxies {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -224,7 +225,7 @@ func parseFailures(err error, environ map[string]string) (lines []string) {
 			lines = append(lines, err.Error())
 			continue
 		}
-		field, _ := reflect.TypeFor[config]().FieldByName(bad.Name)
+		field, _ := reflect.TypeFor[Config]().FieldByName(bad.Name)
 		name := field.Tag.Get("env")
 		lines = append(lines, fmt.Sprintf("%s=%q: %s", name, environ[name], wanted(field.Type)))
 	}
@@ -247,7 +248,7 @@ func wanted(t reflect.Type) string {
 }
 
 // outOfBounds checks the tags min, max, zero and oneof.
-func outOfBounds(c *config) (bad []string) {
+func outOfBounds(c *Config) (bad []string) {
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
 		field, value := v.Type().Field(i), v.Field(i)

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -10,13 +10,13 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
-// minSecret is the length of TOKEN_SECRET below which it is said to be short: what
+// MinSecret is the length of TOKEN_SECRET below which it is said to be short: what
 // RFC 7518 section 3.2 asks of HS256.
-const minSecret = 32
+const MinSecret = 32
 
-// tokenVerifier returns what checks the tokens of clients; nil: they need none. The
-// error wraps errConfig.
-func (c *config) tokenVerifier() (session.Verifier, error) {
+// TokenVerifier returns what checks the tokens of clients; nil: they need none. The
+// error wraps ErrInvalid.
+func (c *Config) TokenVerifier() (session.Verifier, error) {
 	o := token.Options{Secret: c.TokenSecret}
 	// Where variables have one line, its ends are written out.
 	o.PublicKeys = []byte(strings.ReplaceAll(c.TokenPublicKey, `\n`, "\n"))
@@ -35,7 +35,7 @@ func (c *config) tokenVerifier() (session.Verifier, error) {
 			err = errors.New("the file is empty")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s=%q: %w", errConfig, file.name, file.path, err)
+			return nil, fmt.Errorf("%w: %s=%q: %w", ErrInvalid, file.name, file.path, err)
 		}
 		*file.into = append(append(*file.into, '\n'), content...)
 	}
@@ -45,9 +45,9 @@ func (c *config) tokenVerifier() (session.Verifier, error) {
 	v, err := token.New(o)
 	switch {
 	case errors.Is(err, token.ErrKeySet):
-		return nil, fmt.Errorf("%w: TOKEN_JWKS_FILE=%q: %w: write a JSON Web Key Set of public keys", errConfig, c.TokenJWKSFile, err)
+		return nil, fmt.Errorf("%w: TOKEN_JWKS_FILE=%q: %w: write a JSON Web Key Set of public keys", ErrInvalid, c.TokenJWKSFile, err)
 	case err != nil:
-		return nil, fmt.Errorf("%w: TOKEN_PUBLIC_KEY or TOKEN_PUBLIC_KEY_FILE: %w: write public keys in PEM", errConfig, err)
+		return nil, fmt.Errorf("%w: TOKEN_PUBLIC_KEY or TOKEN_PUBLIC_KEY_FILE: %w: write public keys in PEM", ErrInvalid, err)
 	case v == nil:
 		return nil, nil
 	}

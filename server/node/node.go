@@ -1,4 +1,6 @@
-package main
+// Package node runs one node of Tandem: the bus, an engine and the internal
+// listener.
+package node
 
 import (
 	"context"
@@ -20,6 +22,10 @@ import (
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/redisbus"
+	"github.com/tandem-ws/tandem/server/api"
+	"github.com/tandem-ws/tandem/server/certificate"
+	"github.com/tandem-ws/tandem/server/config"
+	"github.com/tandem-ws/tandem/server/version"
 )
 
 // drainGrace is what connections get beyond DRAIN_TIME to answer their close
@@ -31,7 +37,7 @@ var errDraining = errors.New("draining")
 
 // node is a running server: what run starts and, in reverse, ends.
 type node struct {
-	config config
+	config config.Config
 	stderr io.Writer
 	log    *slog.Logger
 	bus    *redisbus.Bus
@@ -40,7 +46,7 @@ type node struct {
 	stats  *modes.Stats
 	rules  session.Rules
 	// certificate is what the public listener's TLS rests on; nil: it speaks none.
-	certificate *certificate
+	certificate *certificate.Certificate
 	draining    atomic.Bool
 	// collectors are metrics beside those of bus, engine and stats.
 	collectors []prometheus.Collector
@@ -48,20 +54,20 @@ type node struct {
 	publishLine string
 }
 
-// run serves until stop is closed and the connections are drained, or until
+// Run serves until stop is closed and the connections are drained, or until
 // something fails that it cannot go on without. It returns once everything that
-// it started has ended.
-func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) error {
-	n := &node{config: c, stderr: stderr, log: newLog(c, stderr), stats: modes.NewStats()}
+// it started has ended. What a newcomer should try is written to stderr.
+func Run(ctx context.Context, c config.Config, log *slog.Logger, stderr io.Writer, stop <-chan struct{}) error {
+	n := &node{config: c, stderr: stderr, log: log, stats: modes.NewStats()}
 	if err := n.reserveDescriptors(); err != nil {
 		return err
 	}
 	if c.TLSCertFile != "" {
-		certificate, err := loadCertificate(c.TLSCertFile, c.TLSKeyFile, n.log)
+		pair, err := certificate.Load(c.TLSCertFile, c.TLSKeyFile, n.log)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errConfig, err)
+			return fmt.Errorf("%w: %w", config.ErrInvalid, err)
 		}
-		n.certificate = certificate
+		n.certificate = pair
 	}
 	internal, err := net.Listen("tcp", c.InternalAddr)
 	if err != nil {
@@ -84,7 +90,7 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 		client += " -p " + embedded.Port()
 	}
 	n.publishLine = client + " publish " + c.RedisPrefix + `news '{"hello":"world"}'`
-	options := c.busOptions(redisURL)
+	options := c.BusOptions(redisURL)
 	heartbeats := newHeartbeats()
 	options.Log = n.log
 	options.Heartbeat = func(link int, roundTrip time.Duration) {
@@ -93,7 +99,7 @@ func run(ctx context.Context, c config, stderr io.Writer, stop <-chan struct{}) 
 	n.collectors = append(n.collectors, heartbeats)
 	n.bus, err = redisbus.New(options)
 	if err != nil {
-		return fmt.Errorf("%w: REDIS_URL: %w", errConfig, err)
+		return fmt.Errorf("%w: REDIS_URL: %w", config.ErrInvalid, err)
 	}
 	defer n.bus.Close()
 	if err := n.open(); err != nil {
@@ -118,53 +124,40 @@ func public(addr net.Addr) bool {
 // reserveDescriptors raises the limit of open files and sees that the
 // connections leave some for everything else.
 func (n *node) reserveDescriptors() error {
-	limit, err := raiseDescriptorLimit()
+	limit, err := RaiseDescriptorLimit()
 	if err != nil {
 		return err
 	}
 	switch {
 	case n.config.MaxConnections == 0:
-		n.config.MaxConnections = room(limit)
-	case n.config.MaxConnections > room(limit):
+		n.config.MaxConnections = Room(limit)
+	case n.config.MaxConnections > Room(limit):
 		n.log.Warn("MAX_CONNECTIONS is more than the limit of open files allows: raise it (ulimit -n)",
 			"MAX_CONNECTIONS", n.config.MaxConnections, "open_files", limit)
 	}
 	return nil
 }
 
-// room is how many connections a process can hold that may open this many files.
-func room(limit uint64) int { return int(min(limit-min(limit/4, 256), 100_000_000)) }
-
-// busOptions are those of the configuration, for the Redis at url.
-func (c *config) busOptions(url string) redisbus.Options {
-	linger := c.ChannelLinger
-	if linger == 0 {
-		linger = -1
-	}
-	return redisbus.Options{
-		URL: url, Prefix: c.RedisPrefix, Connections: c.RedisConnections,
-		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout,
-		SubscribeTimeout: c.SubscribeTimeout, Linger: linger,
-	}
-}
+// Room returns how many connections a process can hold that may open limit files.
+func Room(limit uint64) int { return int(min(limit-min(limit/4, 256), 100_000_000)) }
 
 // open binds the public address.
 func (n *node) open() error {
 	c := &n.config
-	tokens, err := c.tokenVerifier()
+	tokens, err := c.TokenVerifier()
 	if err != nil {
 		return err
 	}
-	if c.TokenSecret != "" && len(c.TokenSecret) < minSecret {
+	if c.TokenSecret != "" && len(c.TokenSecret) < config.MinSecret {
 		n.log.Warn("TOKEN_SECRET is short enough to be guessed from one token: use 32 random bytes or more")
 	}
 	n.rules = session.Rules{
 		CommandRate: c.CommandRate, Tokens: tokens, PrivatePrefix: c.PrivatePrefix, TokenGrace: c.TokenGrace,
-		Version: "tandem " + version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
+		Version: "tandem " + version.Version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
 		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
 	}
-	// loadConfig has looked at them.
-	proxies, _ := c.trustedProxies()
+	// config.Load has looked at them.
+	proxies, _ := c.Proxies()
 	door, err := modes.NewDoor(modes.DoorOptions{
 		AllowedOrigins: c.AllowedOrigins, Echo: c.Echo,
 		MaxConnections: c.MaxConnections, ConnectRate: c.ConnectRate,
@@ -172,10 +165,10 @@ func (n *node) open() error {
 		TrustedProxies: proxies, ForwardedHeader: c.ForwardedHeader,
 	}, n.rules, n.stats)
 	if err != nil {
-		return fmt.Errorf("%w: ALLOWED_ORIGINS: %w", errConfig, err)
+		return fmt.Errorf("%w: ALLOWED_ORIGINS: %w", config.ErrInvalid, err)
 	}
 	handler, err := publicHandler(demo{
-		Mode: c.Mode, Version: version, Publish: c.ClientPublish, Endpoint: modes.PathCentrifuge, Command: n.publishLine,
+		Mode: c.Mode, Version: version.Version, Publish: c.ClientPublish, Endpoint: modes.PathCentrifuge, Command: n.publishLine,
 	})
 	if err != nil {
 		return err
@@ -191,7 +184,7 @@ func (n *node) open() error {
 		Compression: c.Compression, Stats: n.stats, Log: n.log,
 	}
 	if n.certificate != nil {
-		shared.TLS = n.certificate.config()
+		shared.TLS = n.certificate.TLSConfig()
 	}
 	n.engine, err = newEngine(c, shared)
 	if err != nil {
@@ -238,7 +231,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	running.Go(func() { inside <- server.Serve(internal) })
 	running.Go(func() { n.door.WatchMemory(ctx) })
 	if n.certificate != nil {
-		running.Go(func() { n.certificate.watch(ctx) })
+		running.Go(func() { n.certificate.Watch(ctx) })
 	}
 	defer func() {
 		cancel()
@@ -246,7 +239,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 		running.Wait()
 	}()
 
-	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version,
+	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version.Version,
 		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections,
 		"memory_limit", n.config.MemoryLimit)
 	select {
@@ -314,7 +307,7 @@ func (n *node) metrics() *prometheus.Registry {
 	)
 	n.stats.Register(registry)
 	if n.certificate != nil {
-		n.certificate.register(registry)
+		n.certificate.Register(registry)
 	}
 	registry.MustRegister(n.collectors...)
 	if own, ok := n.engine.(prometheus.Collector); ok {
@@ -323,7 +316,7 @@ func (n *node) metrics() *prometheus.Registry {
 	return registry
 }
 
-func (n *node) api() *serverAPI {
+func (n *node) api() *api.API {
 	if n.config.APIKey == "" {
 		return nil
 	}
@@ -331,9 +324,10 @@ func (n *node) api() *serverAPI {
 	if err != nil {
 		name = "unknown"
 	}
-	return newServerAPI(n.config.APIKey, n.bus, n.engine, n.rules, n.stats,
-		n.channels,
-		nodeInfo{UID: session.NewID().String(), Name: name, Version: version, Mode: n.config.Mode})
+	return api.New(api.Options{
+		Key: n.config.APIKey, Bus: n.bus, Engine: n.engine, Rules: n.rules, Stats: n.stats, Channels: n.channels,
+		Node: api.NodeInfo{UID: session.NewID().String(), Name: name, Version: version.Version, Mode: n.config.Mode},
+	})
 }
 
 // channels is how many channels the node is subscribed to in Redis.

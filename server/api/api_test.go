@@ -1,23 +1,24 @@
-package main
+package api
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recorder is a bus and an engine that note what they are asked for.
 type recorder struct {
@@ -47,11 +48,14 @@ func (r *recorder) Disconnect(client string, d wire.Disconnect) bool {
 	return client == "known"
 }
 
-// testAPI is an internal listener whose API has the key "secret".
+// testAPI serves an API that has the key "secret".
 func testAPI(r *recorder) http.Handler {
-	api := newServerAPI("secret", r, r, session.Rules{MaxChannels: 2, MaxChannelLength: 8}, modes.NewStats(),
-		func() int { return 7 }, nodeInfo{UID: "u", Name: "n", Version: "v", Mode: "m"})
-	return internalHandler(func() error { return nil }, prometheus.NewRegistry(), api, slog.New(slog.DiscardHandler))
+	mux := http.NewServeMux()
+	New(Options{
+		Key: "secret", Bus: r, Engine: r, Rules: session.Rules{MaxChannels: 2, MaxChannelLength: 8}, Stats: modes.NewStats(),
+		Channels: func() int { return 7 }, Node: NodeInfo{UID: "u", Name: "n", Version: "v", Mode: "m"},
+	}).Register(mux)
+	return mux
 }
 
 func request(h http.Handler, method, path string, header http.Header, body io.Reader) *httptest.ResponseRecorder {
@@ -159,9 +163,6 @@ func TestAPIRefuses(t *testing.T) {
 		{"PUT", "/api/publish", nil, 405},
 		{"POST", "/api/presence", nil, 404},
 		{"POST", "/api/", nil, 404},
-		{"POST", "/metrics", nil, 405},
-		{"DELETE", "/healthz", nil, 405},
-		{"GET", "/nowhere", nil, 404},
 		{"POST", "/api/publish", io.LimitReader(endless{}, maxAPIBody+1), 413},
 	} {
 		if w := request(testAPI(&recorder{}), test.method, test.path, key, test.body); w.Code != test.want {
@@ -178,33 +179,4 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = ' '
 	}
 	return len(p), nil
-}
-
-// TestDemoPage shows that the page holds what it is told, and that the policy
-// lets its own script run and no other.
-func TestDemoPage(t *testing.T) {
-	h, err := publicHandler(demo{Mode: "<mode>", Version: "1.2.3", Publish: true, Endpoint: "/e", Command: `redis-cli publish news '{"a":1}'`})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := request(h, "GET", "/", nil, nil)
-	page, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
-	for _, want := range []string{`<b id="mode">&lt;mode&gt;</b>`, "1.2.3", `data-endpoint="/e"`, `data-publish="true"`, `<form id="publish"`} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the page has no %s", want)
-		}
-	}
-	if strings.Count(page, "<script") != 1 || strings.Contains(page, "src=") || strings.Contains(page, "@import") {
-		t.Error("the page is not self-contained")
-	}
-	if !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "script-src 'sha256-") {
-		t.Errorf("the policy is %s", policy)
-	}
-	h, err = publicHandler(demo{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(request(h, "GET", "/", nil, nil).Body.String(), `<form id="publish"`) {
-		t.Error("the page offers to publish where clients may not")
-	}
 }

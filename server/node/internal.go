@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"io"
@@ -9,12 +9,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tandem-ws/tandem/server/api"
 )
 
 // internalHandler answers on the internal listener. ready returns why the node
 // should get no clients, nil: it should. api is nil where the API is off. It may
 // be called concurrently.
-func internalHandler(ready func() error, metrics *prometheus.Registry, api *serverAPI, log *slog.Logger) http.Handler {
+func internalHandler(ready func() error, metrics *prometheus.Registry, api *api.API, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", alive)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +39,7 @@ func internalHandler(ready func() error, metrics *prometheus.Registry, api *serv
 		_, _ = io.WriteString(w, "/healthz\n/readyz\n/metrics\n/debug/pprof/\n/api/\n")
 	})
 	if api != nil {
-		api.register(mux)
+		api.Register(mux)
 	}
 	return mux
 }

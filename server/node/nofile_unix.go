@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package node
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raiseDescriptorLimit sets RLIMIT_NOFILE to its hard limit and returns what
+// RaiseDescriptorLimit sets RLIMIT_NOFILE to its hard limit and returns what
 // holds after that.
-func raiseDescriptorLimit() (uint64, error) {
+func RaiseDescriptorLimit() (uint64, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("tandem: read RLIMIT_NOFILE: %w", err)

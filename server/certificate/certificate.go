@@ -1,9 +1,12 @@
-package main
+// Package certificate reads the certificate that the public listener shows to
+// clients, and reads it again when its files change.
+package certificate
 
 import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,15 +20,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// certificatePoll is how often the files are looked at.
-const certificatePoll = 3 * time.Second
+// poll is how often the files are looked at.
+const poll = 3 * time.Second
 
-// errCertificate says that TLS_CERT_FILE and TLS_KEY_FILE cannot be used.
-var errCertificate = errors.New("TLS_CERT_FILE and TLS_KEY_FILE")
+// ErrInvalid is returned for files that cannot be used.
+var ErrInvalid = errors.New("TLS_CERT_FILE and TLS_KEY_FILE")
 
-// certificate is the pair of files that the public listener's TLS rests on, and what
-// was read of them last. It belongs to the goroutine of watch, but for current.
-type certificate struct {
+// Certificate is a pair of files, and what was read from them last. Leaf and
+// TLSConfig's result may be used concurrently; the rest belongs to the goroutine of
+// Watch.
+type Certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	current           atomic.Pointer[tls.Certificate]
@@ -36,9 +40,9 @@ type certificate struct {
 	failed string // what was logged last; empty: nothing is wrong
 }
 
-// loadCertificate reads the pair. The error wraps errCertificate.
-func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{
+// Load reads the pair. The error wraps ErrInvalid.
+func Load(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{
 		certFile: certFile, keyFile: keyFile, log: log,
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tandem_tls_certificate_reloads_total",
 			Help: "Times that the certificate's files had changed, by what came of it."}, []string{"result"}),
@@ -51,8 +55,12 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// config is what the engines speak TLS with: Go's defaults, and HTTP/1.1 alone.
-func (c *certificate) config() *tls.Config {
+// Leaf returns the certificate that is served.
+func (c *Certificate) Leaf() *x509.Certificate { return c.current.Load().Leaf }
+
+// TLSConfig returns Go's defaults, restricted to HTTP/1.1, with the certificate that
+// is current at each handshake.
+func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
@@ -62,16 +70,16 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// load reads the files. False: they hold what they held.
-func (c *certificate) load() (changed bool, err error) {
+// load reads the files and reports whether their content has changed.
+func (c *Certificate) load() (changed bool, err error) {
 	c.seen = c.stat()
 	certPEM, err := os.ReadFile(c.certFile)
 	if err != nil {
-		return true, fmt.Errorf("%w: %w", errCertificate, err)
+		return true, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	keyPEM, err := os.ReadFile(c.keyFile)
 	if err != nil {
-		return true, fmt.Errorf("%w: %w", errCertificate, err)
+		return true, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	hash := sha256.New()
 	hash.Write(certPEM)
@@ -83,7 +91,7 @@ func (c *certificate) load() (changed bool, err error) {
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return true, fmt.Errorf("%w: %s with %s: %w", errCertificate, c.certFile, c.keyFile, err)
+		return true, fmt.Errorf("%w: %s with %s: %w", ErrInvalid, c.certFile, c.keyFile, err)
 	}
 	if time.Now().After(pair.Leaf.NotAfter) {
 		c.log.Warn("the certificate has expired: clients will refuse it", "file", c.certFile, "expired", pair.Leaf.NotAfter)
@@ -93,17 +101,17 @@ func (c *certificate) load() (changed bool, err error) {
 	return true, nil
 }
 
-// stat is what the files look like without reading them; nil: one is not there,
-// which reading it will tell.
-func (c *certificate) stat() (infos [2]fs.FileInfo) {
+// stat returns what the files look like without reading them. The entry of a file
+// that cannot be found is nil; reading it returns the error.
+func (c *Certificate) stat() (infos [2]fs.FileInfo) {
 	for i, name := range []string{c.certFile, c.keyFile} {
 		infos[i], _ = os.Stat(name)
 	}
 	return infos
 }
 
-// touched tells whether the files may have changed since they were read.
-func (c *certificate) touched() bool {
+// touched reports whether the files may have changed since they were read.
+func (c *Certificate) touched() bool {
 	for i, now := range c.stat() {
 		before := c.seen[i]
 		if (now == nil) != (before == nil) || now != nil &&
@@ -114,14 +122,14 @@ func (c *certificate) touched() bool {
 	return false
 }
 
-// watch takes up changes of the files until ctx is done: within certificatePoll, and
-// at once on SIGHUP. Where the new pair is broken, as it is while only one of the two
-// is written, the old one serves on.
-func (c *certificate) watch(ctx context.Context) {
+// Watch takes up changes of the files until ctx is done: within poll, and at once on
+// SIGHUP. If the new pair is broken, as it is while only one of the two files has been
+// written, the old one stays in use.
+func (c *Certificate) Watch(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	ticker := time.NewTicker(certificatePoll)
+	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for {
 		select {
@@ -139,8 +147,8 @@ func (c *certificate) watch(ctx context.Context) {
 	}
 }
 
-// reload reads the files and says once what came of it.
-func (c *certificate) reload() {
+// reload reads the files and logs the result once.
+func (c *Certificate) reload() {
 	changed, err := c.load()
 	switch {
 	case err != nil && err.Error() == c.failed:
@@ -148,20 +156,20 @@ func (c *certificate) reload() {
 		c.failed = err.Error()
 		c.reloads.WithLabelValues("failed").Inc()
 		c.log.Error("the new certificate cannot be used: the old one serves on", "err", err,
-			"expires", c.current.Load().Leaf.NotAfter)
+			"expires", c.Leaf().NotAfter)
 	case changed:
 		c.failed = ""
 		c.reloads.WithLabelValues("loaded").Inc()
-		c.log.Info("certificate loaded", "file", c.certFile, "expires", c.current.Load().Leaf.NotAfter)
+		c.log.Info("certificate loaded", "file", c.certFile, "expires", c.Leaf().NotAfter)
 	default:
 		c.failed = ""
 	}
 }
 
-// register makes the certificate's metrics visible to reg.
-func (c *certificate) register(reg prometheus.Registerer) {
+// Register makes the certificate's metrics visible to reg.
+func (c *Certificate) Register(reg prometheus.Registerer) {
 	reg.MustRegister(c.reloads, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tandem_tls_certificate_expiry_timestamp_seconds",
 		Help: "When the certificate that is served expires, in seconds since 1970.",
-	}, func() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) }))
+	}, func() float64 { return float64(c.Leaf().NotAfter.Unix()) }))
 }

@@ -1,8 +1,6 @@
-// Command server is Tandem: it holds the WebSocket connections of clients and
-// fans out to them what back ends publish to Redis. MODE chooses the engine;
-// -help lists its verbs and everything that can be set. It is installed under
-// the name tandem.
-package main
+// Package server is the program: its verbs, and what they print and return. The
+// packages below it run a node, read its configuration and serve its API.
+package server
 
 import (
 	"context"
@@ -16,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // Exit codes.
@@ -26,8 +26,10 @@ const (
 	exitInterrupted = 130
 )
 
-func main() {
-	os.Exit(program(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+// Main runs the program with the arguments, environment and files of the process. It
+// returns the exit code.
+func Main() int {
+	return program(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
 // invocation is one call of the program: what it was given and where it writes.
@@ -57,8 +59,7 @@ func verbs() []verb {
 	}
 }
 
-// program is main with everything it touches as arguments. It returns the exit
-// code.
+// program is Main with everything that it uses as arguments.
 func program(args, environ []string, stdout, stderr io.Writer) int {
 	i := &invocation{args: args, environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	if len(args) == 0 {
@@ -106,7 +107,7 @@ func interrupted() (context.Context, context.CancelFunc) {
 }
 
 // config reads the environment.
-func (i *invocation) config() (config, error) { return loadConfig(i.environ, runtime.GOOS) }
+func (i *invocation) config() (config.Config, error) { return config.Load(i.environ, runtime.GOOS) }
 
 // refuse reports what is wrong with how the program was called.
 func refuse(stderr io.Writer, line string) int {
@@ -117,7 +118,7 @@ func refuse(stderr io.Writer, line string) int {
 func outcome(stderr io.Writer, err error) int {
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
-		if errors.Is(err, errConfig) {
+		if errors.Is(err, config.ErrInvalid) {
 			return exitUsage
 		}
 		return exitFailed
