@@ -74,8 +74,6 @@ type Limits struct {
 	PingInterval time.Duration
 	// PongTimeout is the time a client has to answer one.
 	PongTimeout time.Duration
-	// SubscribeTimeout bounds the wait for Redis to confirm a subscription.
-	SubscribeTimeout time.Duration
 	// GapRate is how many subscriptions a second the node ends after the Redis
 	// link broke, so that their clients do not all come back at once.
 	GapRate int

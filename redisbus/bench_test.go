@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/redisbus/redistest"
 )
 
@@ -24,7 +25,7 @@ type counter struct {
 	reached chan struct{}
 }
 
-func (c *counter) Deliver(_, _ []byte) {
+func (c *counter) Deliver(modes.Publication) {
 	if c.n.Add(1) == c.want {
 		close(c.reached)
 	}
@@ -117,13 +118,13 @@ func BenchmarkReceivePaced(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// mustSubscribeSoon subscribes on a goroutine of its own, to fill batches.
+// mustSubscribeSoon subscribes without waiting, to fill batches.
 func mustSubscribeSoon(b *testing.B, bus *Bus, channel string) {
-	go func() {
-		if err := bus.Subscribe(context.Background(), channel); err != nil {
+	bus.Subscribe(channel, func(err error) {
+		if err != nil {
 			b.Error(err)
 		}
-	}()
+	})
 }
 
 // pacedPublisher is the variable that turns the test binary into a publisher.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,6 +21,7 @@ type Bus struct {
 	links     []*link
 	publisher *publisher
 	seed      maphash.Seed
+	wake      chan struct{} // capacity 1: answer has something to do
 
 	mu     sync.Mutex // guards the life of the goroutines: cancel and closed
 	cancel context.CancelFunc
@@ -40,7 +43,7 @@ func New(opts Options) (*Bus, error) {
 		return nil, err
 	}
 	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
-	b := &Bus{opts: opts, seed: maphash.MakeSeed()}
+	b := &Bus{opts: opts, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1)}
 	for i := range opts.Connections {
 		b.links = append(b.links, newLink(i, &b.opts, redisOpts))
 	}
@@ -49,7 +52,7 @@ func New(opts Options) (*Bus, error) {
 }
 
 // Start connects in the background, stays connected, and feeds receiver. It may
-// be called once. Until Redis has answered, Ready says so and Subscribe returns
+// be called once. Until Redis has answered, Ready says so and Subscribe fails with
 // ErrNotConnected.
 func (b *Bus) Start(receiver modes.Receiver) error {
 	b.mu.Lock()
@@ -71,6 +74,7 @@ func (b *Bus) launch(receiver modes.Receiver) {
 	for _, l := range b.links {
 		b.wg.Go(func() { l.run(ctx, receiver) })
 	}
+	b.wg.Go(func() { b.answer(ctx) })
 	b.wg.Go(func() { b.publisher.run(ctx) })
 	b.wg.Go(func() { b.publisher.refuseAll(ctx) })
 }
@@ -96,34 +100,58 @@ func (b *Bus) Close() {
 	b.wg.Wait()
 }
 
-// Subscribe takes one reference on channel and returns once Redis has confirmed
-// the subscription; at once where it has done so for an earlier reference. It
-// keeps the string, so channel should not be a part of a larger one. Errors:
-// ErrNotConnected while the link is down or when it breaks meanwhile, the error
-// of ctx, context.DeadlineExceeded after Options.SubscribeTimeout, or what Redis
-// answered. On error no reference is held.
-func (b *Bus) Subscribe(ctx context.Context, channel string) error {
+// Subscribe takes one reference on channel. done runs exactly once, on a goroutine
+// of the bus, and must not block. It gets nil once Redis has confirmed the channel
+// on the present link, and otherwise ErrNotConnected if the link is down or breaks
+// meanwhile, an error that wraps context.DeadlineExceeded after
+// Options.SubscribeTimeout, or what Redis answered; then no reference is held. After Close
+// it gets ErrClosed before Subscribe returns. The bus keeps the string, so channel
+// must not be part of a larger one.
+func (b *Bus) Subscribe(channel string, done func(error)) {
 	l := b.link(channel)
-	waiting, wake, err := l.channels.acquire(channel)
+	wake, err := l.channels.acquire(channel, l.now(), done)
 	if err != nil {
-		return err
+		done(err)
+		return
 	}
-	if wake {
+	if wake.link {
 		l.notify()
 	}
-	if waiting == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.SubscribeTimeout)
-	defer cancel()
-	select {
-	case <-waiting.done:
-		return waiting.err
-	case <-ctx.Done():
-		if resolved, err := l.channels.abandon(channel, waiting); resolved {
-			return err
+	if wake.answerer {
+		select {
+		case b.wake <- struct{}{}:
+		default:
 		}
-		return fmt.Errorf("redisbus: subscribe: %w", ctx.Err())
+	}
+}
+
+// answer calls done for the Subscribe calls that no answer of Redis ends: those
+// for channels that are confirmed already, those without a link, and those that
+// have waited too long. It has one timer for all of them.
+func (b *Bus) answer(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		final := false
+		select {
+		case <-ctx.Done():
+			final = true
+		case <-b.wake:
+		case <-timer.C:
+		}
+		wait := time.Duration(math.MaxInt64)
+		for _, l := range b.links {
+			now := l.now()
+			due, again := l.channels.overdue(now, final)
+			due.call()
+			if again > 0 {
+				wait = min(wait, again-now)
+			}
+		}
+		if final {
+			return
+		}
+		timer.Reset(wait)
 	}
 }
 

@@ -165,24 +165,88 @@ func TestNothingIsLostAfterConfirm(t *testing.T) {
 	}
 }
 
-// TestSubscribeEndsWithItsContext: a call that gives up leaves no reference.
-func TestSubscribeEndsWithItsContext(t *testing.T) {
+// TestSubscribeTimeout: a call that Redis does not answer in time fails and leaves
+// no reference, and those behind it are not held up.
+func TestSubscribeTimeout(t *testing.T) {
 	s := redistest.Start(t)
 	bus := startBus(t, s.URL(), newRecorder(), Options{SubscribeTimeout: 20 * time.Millisecond, HeartbeatTimeout: time.Minute})
 	s.Pause()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := bus.Subscribe(ctx, "a"); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+	answers := make(chan error, 3)
+	for _, channel := range []string{"a", "b", "a"} {
+		bus.Subscribe(channel, func(err error) { answers <- err })
 	}
-	if err := bus.Subscribe(context.Background(), "b"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("after SubscribeTimeout: %v", err)
+	for range 3 {
+		if err := <-answers; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after SubscribeTimeout: %v", err)
+		}
 	}
 	if n := bus.Stats().Links[0].References; n != 0 {
 		t.Errorf("%d references are held", n)
 	}
 	s.Resume()
 	await(t, "Redis is rid of both", func() bool { return bus.Stats().Links[0].Channels == 0 && len(s.Channels()) == 0 })
+}
+
+// TestSubscribeUnderALock: done is called on a goroutine of the bus, whatever the
+// answer is, so the caller may hold a lock that done takes.
+func TestSubscribeUnderALock(t *testing.T) {
+	s := redistest.Start(t)
+	bus := startBus(t, s.URL(), newRecorder(), Options{})
+	var mu sync.Mutex
+	subscribe := func(channel string) error {
+		answer := make(chan error, 1)
+		mu.Lock()
+		bus.Subscribe(channel, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			answer <- err
+		})
+		mu.Unlock()
+		return <-answer
+	}
+	for range 2 {
+		if err := subscribe("a"); err != nil {
+			t.Error(err)
+		}
+	}
+	s.Kill()
+	awaitDown(t, bus)
+	if err := subscribe("a"); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("without Redis: %v", err)
+	}
+}
+
+// TestSubscribeBeforeTheFirstPublication: what done does has been done when the
+// first publication is delivered.
+func TestSubscribeBeforeTheFirstPublication(t *testing.T) {
+	s := redistest.Start(t)
+	r := newRecorder()
+	var confirmed, early atomic.Int64
+	r.onDeliver = func(channel string, _ []byte) {
+		if confirmed.Load() == 0 {
+			early.Add(1)
+		}
+	}
+	bus := startBus(t, s.URL(), r, Options{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.Publish("a", "x")
+			}
+		}
+	}()
+	bus.Subscribe("a", func(error) { confirmed.Add(1) })
+	await(t, "publications arrive", func() bool { return len(r.on("a")) > 10 })
+	close(stop)
+	<-stopped
+	if n := early.Load(); n > 0 {
+		t.Errorf("%d publications before done", n)
+	}
 }
 
 // TestRefusedChannel: Redis refuses a whole SUBSCRIBE for one channel that the
@@ -198,13 +262,13 @@ func TestRefusedChannel(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 600 {
 		wg.Go(func() {
-			if err := bus.Subscribe(ctx, fmt.Sprint("open-", i)); err != nil {
+			if err := subscribeTo(bus, fmt.Sprint("open-", i)); err != nil {
 				t.Errorf("open-%d: %v", i, err)
 			}
 		})
 		if i%100 == 0 {
 			wg.Go(func() {
-				if err := bus.Subscribe(ctx, fmt.Sprint("closed-", i)); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+				if err := subscribeTo(bus, fmt.Sprint("closed-", i)); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 					t.Errorf("closed-%d: %v", i, err)
 				}
 			})
@@ -261,18 +325,27 @@ func TestLifeCycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Subscribe(context.Background(), "a"); !errors.Is(err, ErrNotConnected) {
-		t.Errorf("subscribe before Start: %v", err)
-	}
 	done := make(chan error, 2)
+	bus.Subscribe("a", func(err error) { done <- err })
 	bus.Publish("a", nil, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		t.Errorf("%v before Start", err)
+	default:
+	}
 	bus.Close()
+	if err := <-done; !errors.Is(err, ErrNotConnected) && !errors.Is(err, ErrClosed) {
+		t.Errorf("subscribe of a bus that never started: %v", err)
+	}
 	if err := <-done; !errors.Is(err, ErrClosed) && !errors.Is(err, ErrNotConnected) {
 		t.Errorf("publish of a bus that never started: %v", err)
 	}
 	bus.Publish("a", nil, func(err error) { done <- err })
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("publish after Close: %v", err)
+	}
+	if err := subscribeTo(bus, "a"); !errors.Is(err, ErrClosed) {
+		t.Errorf("subscribe after Close: %v", err)
 	}
 	if err := bus.Start(newRecorder()); !errors.Is(err, ErrClosed) {
 		t.Errorf("start after Close: %v", err)
@@ -289,8 +362,7 @@ func TestCloseDoesNotWaitForRedis(t *testing.T) {
 	bus := startBus(t, s.URL(), newRecorder(), Options{HeartbeatTimeout: time.Hour, SubscribeTimeout: time.Hour})
 	s.Pause()
 	failed := make(chan error, 2)
-	go func() { failed <- bus.Subscribe(context.Background(), "a") }()
-	await(t, "Subscribe waits", func() bool { return bus.Stats().Links[0].References == 1 })
+	bus.Subscribe("a", func(err error) { failed <- err })
 	bus.Publish("a", []byte("x"), func(err error) { failed <- err })
 	bus.Close()
 	for range 2 {

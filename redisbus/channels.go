@@ -32,14 +32,6 @@ type reference struct {
 	gap       bool // referenced when a link broke, and not yet reported as lost
 }
 
-// pending is what Subscribe calls for one channel wait for.
-type pending struct {
-	done     chan struct{} // closed when resolved
-	err      error         // readable once done is closed
-	resolved bool          // guarded by channels.mu
-	waiting  uint32        // references that the waiting calls hold; guarded by channels.mu
-}
-
 // lingerer is a channel without references that stays subscribed until due.
 type lingerer struct {
 	name  string
@@ -56,13 +48,18 @@ type lingerer struct {
 // without. What is kept is the caller's own string, without; names are made for as
 // long as a command is on its way.
 type channels struct {
-	prefix string
-	linger time.Duration
+	prefix  string
+	linger  time.Duration
+	timeout time.Duration // of a Subscribe
 
 	mu         sync.Mutex // guards everything below
 	connected  bool
+	closed     bool
 	refs       map[string]*reference // by channel
-	pending    map[string]*pending   // by channel; only where somebody waits
+	pending    map[string]*pending   // by channel, if a Subscribe waits for it
+	waiters    waiters               // those of pending
+	settled    []string              // channels that were confirmed before the last Subscribe for them
+	refused    answers               // Subscribe calls while there is no link
 	references int                   // sum of refs' counts
 	gaps       int                   // refs with a gap
 	queue      []string              // names in state queued, each once
@@ -70,10 +67,11 @@ type channels struct {
 	lingerers  []lingerer            // in order of due
 }
 
-func newChannels(prefix string, linger time.Duration) *channels {
+func newChannels(opts *Options) *channels {
 	return &channels{
-		prefix:  prefix,
-		linger:  linger,
+		prefix:  opts.Prefix,
+		linger:  opts.Linger,
+		timeout: opts.SubscribeTimeout,
 		refs:    make(map[string]*reference),
 		pending: make(map[string]*pending),
 	}
@@ -82,55 +80,85 @@ func newChannels(prefix string, linger time.Duration) *channels {
 // channel is name without the prefix.
 func (c *channels) channel(name string) string { return name[len(c.prefix):] }
 
-// acquire takes a reference. It returns nil, nil when the channel is confirmed,
-// and otherwise what to wait for; wake says that there is a new command to send.
-func (c *channels) acquire(channel string) (p *pending, wake bool, err error) {
+// wakes says whom a change gives something to do.
+type wakes struct {
+	link     bool // there is a new command to send
+	answerer bool // there is a new answer, or a new time at which one is due
+}
+
+// acquire takes a reference for a Subscribe, whose done is part of the answers of
+// a later call. It returns ErrClosed, and takes none, if there will be no such
+// call.
+func (c *channels) acquire(channel string, now time.Duration, done func(error)) (wakes, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return wakes{}, ErrClosed
+	}
+	var wake wakes
+	w := &waiter{channel: channel, done: done, due: now + c.timeout}
 	if !c.connected {
-		return nil, false, ErrNotConnected
+		wake.answerer = c.refused.first == nil
+		c.refused.add(w, ErrNotConnected)
+		return wake, nil
 	}
 	ref := c.refs[channel]
 	if ref == nil || ref.state == detached {
-		name := c.prefix + channel
 		if ref == nil {
 			ref = new(reference)
 			c.refs[channel] = ref
 		}
 		ref.state = queued
-		c.queue = append(c.queue, name)
-		wake = true
+		c.queue = append(c.queue, c.prefix+channel)
+		wake.link = true
 	}
 	ref.count++
 	c.references++
-	if ref.state == subscribed {
-		return nil, wake, nil
-	}
-	p = c.pending[channel]
+	p := c.pending[channel]
 	if p == nil {
-		p = &pending{done: make(chan struct{})}
+		p = new(pending)
 		c.pending[channel] = p
+		if ref.state == subscribed {
+			wake.answerer = len(c.settled) == 0
+			c.settled = append(c.settled, channel)
+		}
 	}
-	p.waiting++
-	return p, wake, nil
+	wake.answerer = wake.answerer || c.waiters.first == nil
+	p.add(w)
+	c.waiters.add(w)
+	return wake, nil
 }
 
-// abandon gives back the reference of a call that no longer waits for p, unless
-// p has been resolved meanwhile: then it returns how.
-func (c *channels) abandon(channel string, p *pending) (resolved bool, err error) {
+// overdue returns the answers that are due and that no command of the link
+// brings, and the time at which there may be more, or 0 for never. With final it
+// is the last such call.
+func (c *channels) overdue(now time.Duration, final bool) (due answers, again time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p.resolved {
-		return true, p.err
+	c.closed = c.closed || final
+	due, c.refused = c.refused, answers{}
+	for _, channel := range c.settled {
+		// The link may have broken meanwhile.
+		if ref := c.refs[channel]; ref != nil && ref.state == subscribed {
+			c.resolve(channel, nil, &due)
+		}
 	}
-	p.waiting--
-	if p.waiting == 0 {
-		delete(c.pending, channel)
+	c.settled = nil
+	for w := c.waiters.first; w != nil && w.due <= now; w = c.waiters.first {
+		c.waiters.remove(w)
+		p := c.pending[w.channel]
+		if p.removeFirst(); p.count == 0 {
+			delete(c.pending, w.channel)
+		}
+		// The channel is on its way to Redis or back; the answer finds out that
+		// nobody wants it.
+		c.drop(c.refs[w.channel], 1)
+		due.add(w, errSubscribeTimeout)
 	}
-	// The channel is on its way to Redis or back; the answer finds out that
-	// nobody wants it.
-	c.drop(c.refs[channel], 1)
-	return false, nil
+	if c.waiters.first != nil {
+		again = c.waiters.first.due
+	}
+	return due, again
 }
 
 // release gives a reference back. It returns false when there is none, which is
@@ -277,7 +305,7 @@ func (c *channels) lost(names []string) []string {
 
 // confirmSubscribe enters that Redis has confirmed the SUBSCRIBE of the names,
 // whose gaps have been reported. wake is as in release.
-func (c *channels) confirmSubscribe(names []string, now time.Duration) (wake bool) {
+func (c *channels) confirmSubscribe(names []string, now time.Duration) (confirmed answers, wake bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, name := range names {
@@ -289,9 +317,9 @@ func (c *channels) confirmSubscribe(names []string, now time.Duration) (wake boo
 			wake = wake || len(c.lingerers) == 0
 			c.startLinger(ref, name, now)
 		}
-		c.resolve(channel, nil)
+		c.resolve(channel, nil, &confirmed)
 	}
-	return wake
+	return confirmed, wake
 }
 
 // confirmUnsubscribe enters that Redis has confirmed the UNSUBSCRIBE of the
@@ -314,25 +342,26 @@ func (c *channels) confirmUnsubscribe(names []string) {
 // refuse enters that Redis answered the SUBSCRIBE of the names with an error. It
 // does not say which name is to blame, so both halves are asked for again; the
 // calls that wait for a single name get err, and keep no reference.
-func (c *channels) refuse(names []string, err error) {
+func (c *channels) refuse(names []string, err error) (refused answers) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(names) > 1 {
 		half := len(names) / 2
 		c.retry = append(c.retry, names[half:], names[:half])
-		return
+		return refused
 	}
 	channel := c.channel(names[0])
-	c.resolve(channel, fmt.Errorf("redisbus: subscribe: %w", err))
+	c.resolve(channel, fmt.Errorf("redisbus: subscribe: %w", err), &refused)
 	ref := c.refs[channel]
 	if ref.count == 0 {
 		delete(c.refs, channel)
-		return
+		return refused
 	}
 	// Those that had it before the link broke have been told of a gap, and find
 	// out why when they subscribe again.
 	ref.state = detached
 	c.closeGap(ref)
+	return refused
 }
 
 func (c *channels) closeGap(ref *reference) {
@@ -342,19 +371,23 @@ func (c *channels) closeGap(ref *reference) {
 	}
 }
 
-// resolve ends the wait for channel; with an error it takes the references back
-// from those who waited.
-func (c *channels) resolve(channel string, err error) {
+// resolve ends the wait for channel, and adds those who waited to to; with an
+// error it takes their references back.
+func (c *channels) resolve(channel string, err error, to *answers) {
 	p := c.pending[channel]
 	if p == nil {
 		return
 	}
 	delete(c.pending, channel)
 	if err != nil {
-		c.drop(c.refs[channel], p.waiting)
+		c.drop(c.refs[channel], p.count)
 	}
-	p.resolved, p.err = true, err
-	close(p.done)
+	for w := p.first; w != nil; {
+		next := w.after
+		c.waiters.remove(w)
+		to.add(w, err)
+		w = next
+	}
 }
 
 // connect queues every referenced channel, for a link without subscriptions.
@@ -376,13 +409,13 @@ func (c *channels) connect() {
 
 // disconnect fails all that wait, forgets what is unreferenced, and marks the
 // rest as having a gap.
-func (c *channels) disconnect() {
+func (c *channels) disconnect() (failed answers) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.connected = false
 	c.queue, c.retry, c.lingerers = nil, nil, nil
-	for channel := range c.pending {
-		c.resolve(channel, ErrNotConnected)
+	for c.waiters.first != nil {
+		c.resolve(c.waiters.first.channel, ErrNotConnected, &failed)
 	}
 	for channel, ref := range c.refs {
 		if ref.count == 0 {
@@ -392,6 +425,7 @@ func (c *channels) disconnect() {
 		ref.state, ref.lingering, ref.gap = detached, false, true
 	}
 	c.gaps = len(c.refs)
+	return failed
 }
 
 // size returns the number of channels known, of references, and of gaps that

@@ -1,7 +1,6 @@
 package redisbus
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,11 +8,11 @@ import (
 )
 
 func TestBatchesAreBounded(t *testing.T) {
-	c := newChannels("p:", time.Second)
+	c := newChannels(&Options{Prefix: "p:", Linger: time.Second, SubscribeTimeout: time.Minute})
 	c.connect()
 	const n = 3*maxBatch + 7
 	for i := range n {
-		if _, _, err := c.acquire(fmt.Sprint(i)); err != nil {
+		if _, err := c.acquire(fmt.Sprint(i), 0, func(error) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,48 +52,24 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// TestAbandonTooLate: who gives up at the moment of the answer has what the
-// answer says.
-func TestAbandonTooLate(t *testing.T) {
-	for _, refusal := range []error{nil, errDenied} {
-		c := newChannels("", time.Second)
-		c.connect()
-		p, _, err := c.acquire("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		names, _, _ := c.next(0)
-		want := 1
-		if refusal == nil {
-			c.confirmSubscribe(names, 0)
-		} else {
-			c.refuse(names, refusal)
-			want = 0
-		}
-		if resolved, err := c.abandon("a", p); !resolved || !errors.Is(err, refusal) {
-			t.Errorf("resolved %v with %v, want %v", resolved, err, refusal)
-		}
-		if _, references, _ := c.size(); references != want {
-			t.Errorf("%d references after %v, want %d", references, refusal, want)
-		}
-	}
-}
-
 // TestLingerBeginsAnew: a channel used again while it lingers has its full time
 // when it is left again.
 func TestLingerBeginsAnew(t *testing.T) {
-	c := newChannels("", time.Second)
+	c := newChannels(&Options{Linger: time.Second, SubscribeTimeout: time.Minute})
 	c.connect()
 	join := func() {
 		t.Helper()
-		p, _, err := c.acquire("a")
-		if err != nil {
+		confirmed := false
+		if _, err := c.acquire("a", 0, func(err error) { confirmed = err == nil }); err != nil {
 			t.Fatal(err)
 		}
 		if names, _, _ := c.next(0); names != nil {
-			c.confirmSubscribe(names, 0)
+			answers, _ := c.confirmSubscribe(names, 0)
+			answers.call()
 		}
-		if p != nil && !p.resolved {
+		answers, _ := c.overdue(0, false)
+		answers.call()
+		if !confirmed {
 			t.Fatal("not confirmed")
 		}
 	}

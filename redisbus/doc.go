@@ -4,15 +4,16 @@
 //
 // # What holds
 //
-// Subscribe counts references and returns once Redis has confirmed the channel:
+// Subscribe counts references and calls back once Redis has confirmed the channel:
 // every PUBLISH that Redis executes from then on reaches the receiver, in order,
-// for as long as the link lives. Redis Pub/Sub is at most once: what is published
+// for as long as the link lives. A Subscribe that waits costs an entry in two lists;
+// one goroutine with one timer sees to those that wait too long. Redis Pub/Sub is at most once: what is published
 // while the link is down is gone. When a link breaks the bus reconnects by
 // itself, pausing a little longer each time, subscribes again to everything that
 // has references, in batches, and reports each of those channels as lost,
 // once for each break, before the first later publication of the channel.
-// Meanwhile Ready says why it is not, Subscribe fails at once with
-// ErrNotConnected, and calls that were waiting fail with it too.
+// Meanwhile Ready says why it is not, and Subscribe fails with ErrNotConnected, as
+// do the calls that were waiting.
 //
 // SUBSCRIBE and UNSUBSCRIBE are batched: while Redis answers one command, what
 // comes in is collected for the next, up to 512 channels. Thousands of clients

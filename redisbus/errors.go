@@ -1,6 +1,10 @@
 package redisbus
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrNotConnected says that the link to Redis is down. It comes back by
@@ -13,6 +17,8 @@ var (
 
 	// ErrClosed says that the bus has been closed.
 	ErrClosed = errors.New("redisbus: closed")
+
+	errSubscribeTimeout = fmt.Errorf("redisbus: subscribe: no answer from Redis in time: %w", context.DeadlineExceeded)
 
 	errUnanswered = errors.New("redisbus: no answer from Redis in time")
 	errRedial     = errors.New("redisbus: go-redis may not reconnect by itself")

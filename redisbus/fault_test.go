@@ -35,7 +35,7 @@ func TestKillAndRestart(t *testing.T) {
 
 	s.Kill()
 	awaitDown(t, bus)
-	if err := bus.Subscribe(context.Background(), "c0"); !errors.Is(err, ErrNotConnected) {
+	if err := subscribeTo(bus, "c0"); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("subscribe without Redis: %v", err)
 	}
 	bus.Unsubscribe("left during")
@@ -131,7 +131,7 @@ func TestPausedRedis(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrNotConnected) {
 		t.Errorf("publish to a paused Redis: %v", err)
 	}
-	if err := bus.Subscribe(context.Background(), "a"); !errors.Is(err, ErrNotConnected) {
+	if err := subscribeTo(bus, "a"); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("subscribe to a paused Redis: %v", err)
 	}
 	s.Resume()
@@ -237,7 +237,9 @@ func TestChaos(t *testing.T) {
 	var delivered atomic.Int64
 	r := newRecorder()
 	r.onDeliver = func(string, []byte) { delivered.Add(1) }
-	bus := startBus(t, s.URL(), r, Options{Connections: 2, Linger: time.Millisecond, Prefix: "p:"})
+	bus := startBus(t, s.URL(), r, Options{
+		Connections: 2, Linger: time.Millisecond, Prefix: "p:", SubscribeTimeout: 2 * time.Millisecond,
+	})
 	ctx, stop := context.WithCancel(context.Background())
 	const workers, channels = 16, 40
 	held := make([]map[string]int, workers)
@@ -253,11 +255,9 @@ func TestChaos(t *testing.T) {
 					held[w][channel]--
 					continue
 				}
-				patience, cancel := context.WithTimeout(ctx, time.Duration(rnd.IntN(2000))*time.Microsecond)
-				if bus.Subscribe(patience, channel) == nil {
+				if subscribeTo(bus, channel) == nil {
 					held[w][channel]++
 				}
-				cancel()
 			}
 		})
 	}

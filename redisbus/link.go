@@ -22,28 +22,6 @@ import (
 // client-output-buffer-limit for Pub/Sub gives 60 s.
 const stallLimit = 20
 
-// LinkState is where a connection to Redis is in its life.
-type LinkState int32
-
-// The states of a connection to Redis.
-const (
-	LinkDown        LinkState = iota // not connected, trying
-	LinkSubscribing                  // connected, subscribing again to what was there before
-	LinkUp                           // connected, and every channel confirmed
-)
-
-func (s LinkState) String() string {
-	switch s {
-	case LinkDown:
-		return "down"
-	case LinkSubscribing:
-		return "subscribing"
-	case LinkUp:
-		return "up"
-	}
-	return "LinkState(" + strconv.Itoa(int(s)) + ")"
-}
-
 // commandKind is what a command on a Pub/Sub connection asks for.
 type commandKind uint8
 
@@ -103,7 +81,7 @@ func newLink(number int, opts *Options, redisOpts *redis.Options) *link {
 		redis:      redisOpts,
 		socket:     &socket{dial: directDialer(redisOpts)},
 		log:        opts.Log.With("link", number),
-		channels:   newChannels(opts.Prefix, opts.Linger),
+		channels:   newChannels(opts),
 		epoch:      time.Now(),
 		wake:       make(chan struct{}, 1),
 		answered:   make(chan struct{}, 1),
@@ -171,7 +149,7 @@ func (l *link) serve(ctx context.Context, s *stream, receiver modes.Receiver) er
 	}
 	l.channels.connect()
 	l.connects.Add(1)
-	l.state.Store(int32(LinkSubscribing))
+	l.state.Store(int32(modes.LinkSubscribing))
 	l.mu.Lock()
 	l.downReason = nil
 	l.mu.Unlock()
@@ -181,14 +159,14 @@ func (l *link) serve(ctx context.Context, s *stream, receiver modes.Receiver) er
 	go func() { ended <- l.read(s, receiver) }()
 
 	err, readerEnded := l.drive(ctx, s, ended)
-	l.state.Store(int32(LinkDown))
+	l.state.Store(int32(modes.LinkDown))
 	s.close()
 	if !readerEnded {
 		l.log.Debug("redis link closed", "error", <-ended)
 	}
 	// Not before the reader has ended, so that a late answer cannot touch what
 	// the next connection asks for.
-	l.channels.disconnect()
+	l.channels.disconnect().call()
 	return err
 }
 
@@ -291,11 +269,11 @@ func (l *link) progress() uint64 { return l.received.Load() + l.answers.Load() }
 
 // settle enters that the link is up once every gap has been reported.
 func (l *link) settle() {
-	if LinkState(l.state.Load()) != LinkSubscribing {
+	if modes.LinkState(l.state.Load()) != modes.LinkSubscribing {
 		return
 	}
 	if known, references, gaps := l.channels.size(); gaps == 0 {
-		l.state.Store(int32(LinkUp))
+		l.state.Store(int32(modes.LinkUp))
 		l.log.Info("redis link up", "channels", known, "references", references)
 	}
 }
@@ -306,15 +284,15 @@ func (l *link) enterDown(reason error) (news bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news = l.downReason == nil || l.downReason.Error() != reason.Error()
-	l.state.Store(int32(LinkDown))
+	l.state.Store(int32(modes.LinkDown))
 	l.downReason = reason
 	return news
 }
 
 // ready is nil when the link is up and every channel confirmed.
 func (l *link) ready() error {
-	state := LinkState(l.state.Load())
-	if state == LinkUp {
+	state := modes.LinkState(l.state.Load())
+	if state == modes.LinkUp {
 		return nil
 	}
 	l.mu.Lock()

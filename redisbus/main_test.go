@@ -1,7 +1,6 @@
 package redisbus
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/redisbus/redistest"
 )
 
@@ -41,8 +41,8 @@ func newRecorder() *recorder {
 	return &recorder{delivered: map[string][]string{}, lost: map[string]int{}}
 }
 
-func (r *recorder) Deliver(name, data []byte) {
-	channel := string(name)
+func (r *recorder) Deliver(p modes.Publication) {
+	channel, data := string(p.Channel), p.Data
 	if r.onDeliver != nil {
 		r.onDeliver(channel, data)
 	}
@@ -138,29 +138,34 @@ func awaitDown(tb testing.TB, bus *Bus) {
 	})
 }
 
+// subscribeTo subscribes and waits for the answer.
+func subscribeTo(bus *Bus, channel string) error {
+	answer := make(chan error, 1)
+	bus.Subscribe(channel, func(err error) { answer <- err })
+	return <-answer
+}
+
 func mustSubscribe(tb testing.TB, bus *Bus, channels ...string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
 	for _, channel := range channels {
-		if err := bus.Subscribe(ctx, channel); err != nil {
+		if err := subscribeTo(bus, channel); err != nil {
 			tb.Fatalf("subscribe %q: %v", channel, err)
 		}
 	}
 }
 
-// subscribeAll subscribes to all channels concurrently.
+// subscribeAll subscribes to all channels at once.
 func subscribeAll(tb testing.TB, bus *Bus, channels []string) {
 	tb.Helper()
-	var wg sync.WaitGroup
+	answers := make(chan error, len(channels))
 	for _, channel := range channels {
-		wg.Go(func() {
-			if err := bus.Subscribe(context.Background(), channel); err != nil {
-				tb.Errorf("subscribe %q: %v", channel, err)
-			}
-		})
+		bus.Subscribe(channel, func(err error) { answers <- err })
 	}
-	wg.Wait()
+	for range channels {
+		if err := <-answers; err != nil {
+			tb.Errorf("subscribe: %v", err)
+		}
+	}
 	if tb.Failed() {
 		tb.FailNow()
 	}

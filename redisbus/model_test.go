@@ -24,14 +24,17 @@ type model struct {
 	up       bool
 	denied   map[string]bool // names that Redis refuses
 	held     map[string]int  // by channel, confirmed references
-	waiting  []wait
+	waiting  []*wait
 	gaps     map[string]bool // channels held without a break since the link broke
 	reported int
 }
 
+// wait is a Subscribe that is not answered, or was and is not collected.
 type wait struct {
-	channel string
-	pending *pending
+	channel  string
+	due      time.Duration
+	answered bool
+	err      error
 }
 
 const modelChannels = 12
@@ -39,23 +42,49 @@ const modelChannels = 12
 func (m *model) anyChannel() string { return fmt.Sprintf("c%d", m.rnd.IntN(modelChannels)) }
 
 func (m *model) acquire() {
-	channel := m.anyChannel()
-	p, _, err := m.c.acquire(channel)
-	switch {
-	case !m.up:
-		if !errors.Is(err, ErrNotConnected) {
-			m.t.Fatalf("acquire while down: %v", err)
+	w := &wait{channel: m.anyChannel(), due: m.now + m.c.timeout}
+	if _, err := m.c.acquire(w.channel, m.now, func(err error) {
+		if w.answered {
+			m.t.Fatalf("%s answered twice", w.channel)
 		}
-	case err != nil:
+		w.answered, w.err = true, err
+	}); err != nil {
 		m.t.Fatalf("acquire: %v", err)
-	case p == nil:
-		if !m.redis[m.c.prefix+channel] {
-			m.t.Fatalf("%s granted without a subscription in Redis", channel)
-		}
-		m.held[channel]++
-	default:
-		m.waiting = append(m.waiting, wait{channel, p})
 	}
+	if w.answered {
+		m.t.Fatalf("%s answered by acquire", w.channel)
+	}
+	if !m.up {
+		m.overdue()
+		if !w.answered || !errors.Is(w.err, ErrNotConnected) {
+			m.t.Fatalf("acquire while down: answered %v, %v", w.answered, w.err)
+		}
+		return
+	}
+	m.waiting = append(m.waiting, w)
+}
+
+// overdue collects the answers that need none of Redis.
+func (m *model) overdue() {
+	due, again := m.c.overdue(m.now, false)
+	if again > 0 && again <= m.now {
+		m.t.Fatalf("next answer due at %v, now is %v", again, m.now)
+	}
+	due.call()
+	m.collect(nil, errSubscribeTimeout)
+	for _, w := range m.waiting {
+		if w.due <= m.now {
+			m.t.Fatalf("%s waits beyond its time", w.channel)
+		}
+		if m.redis[m.c.prefix+w.channel] && !m.leaving(w.channel) {
+			m.t.Fatalf("%s waits for what is subscribed", w.channel)
+		}
+	}
+}
+
+// leaving reports whether the channel is in an UNSUBSCRIBE that is not answered.
+func (m *model) leaving(channel string) bool {
+	return !m.joining && slices.Contains(m.command, m.c.prefix+channel)
 }
 
 func (m *model) release() {
@@ -87,35 +116,20 @@ func (m *model) forgetGap(channel string) {
 }
 
 func (m *model) awaited(channel string) bool {
-	return slices.ContainsFunc(m.waiting, func(w wait) bool { return w.channel == channel })
+	return slices.ContainsFunc(m.waiting, func(w *wait) bool { return w.channel == channel })
 }
 
-func (m *model) abandon() {
-	if len(m.waiting) == 0 {
-		return
-	}
-	i := m.rnd.IntN(len(m.waiting))
-	w := m.waiting[i]
-	m.waiting = slices.Delete(m.waiting, i, i+1)
-	if resolved, err := m.c.abandon(w.channel, w.pending); resolved {
-		m.t.Fatalf("%s is resolved (%v) and still waiting", w.channel, err)
-	}
-	m.forgetGap(w.channel)
-}
-
-// collect takes the waiting calls that have been resolved.
-func (m *model) collect(want error) {
+// collect takes the waiting calls that have been answered.
+func (m *model) collect(expected ...error) {
 	var failed []string
-	m.waiting = slices.DeleteFunc(m.waiting, func(w wait) bool {
-		select {
-		case <-w.pending.done:
-		default:
+	m.waiting = slices.DeleteFunc(m.waiting, func(w *wait) bool {
+		if !w.answered {
 			return false
 		}
-		if !errors.Is(w.pending.err, want) {
-			m.t.Fatalf("%s resolved with %v, want %v", w.channel, w.pending.err, want)
+		if !slices.ContainsFunc(expected, func(want error) bool { return errors.Is(w.err, want) }) {
+			m.t.Fatalf("%s answered with %v, want one of %v", w.channel, w.err, expected)
 		}
-		if want != nil {
+		if w.err != nil {
 			failed = append(failed, w.channel)
 			return true
 		}
@@ -169,14 +183,15 @@ func (m *model) answer() {
 		if len(names) == 1 {
 			m.report(names)
 		}
-		m.c.refuse(names, errDenied)
+		m.c.refuse(names, errDenied).call()
 		m.collect(errDenied)
 	default:
 		for _, name := range names {
 			m.redis[name] = true
 		}
 		m.report(names)
-		m.c.confirmSubscribe(names, m.now)
+		confirmed, _ := m.c.confirmSubscribe(names, m.now)
+		confirmed.call()
 		m.collect(nil)
 	}
 }
@@ -202,7 +217,7 @@ func (m *model) disconnect() {
 	}
 	m.up, m.command = false, nil
 	clear(m.redis)
-	m.c.disconnect()
+	m.c.disconnect().call()
 	m.collect(ErrNotConnected)
 	if len(m.waiting) > 0 {
 		m.t.Fatalf("%d calls still wait after the link broke", len(m.waiting))
@@ -247,6 +262,7 @@ func (m *model) settle() {
 			m.answer()
 			m.check()
 		}
+		m.overdue()
 		m.now += 2 * m.c.linger
 	}
 	if len(m.waiting) > 0 || len(m.gaps) > 0 {
@@ -281,7 +297,9 @@ func TestChannelsModel(t *testing.T) {
 func runModel(t *testing.T, seed uint64) (reported int) {
 	m := &model{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 0)),
-		c:     newChannels([]string{"", "p:"}[seed%2], time.Second),
+		c: newChannels(&Options{
+			Prefix: []string{"", "p:"}[seed%2], Linger: time.Second, SubscribeTimeout: 5 * time.Second,
+		}),
 		redis: map[string]bool{}, denied: map[string]bool{},
 		held: map[string]int{}, gaps: map[string]bool{},
 	}
@@ -295,7 +313,7 @@ func runModel(t *testing.T, seed uint64) (reported int) {
 		case n < 50:
 			m.release()
 		case n < 55:
-			m.abandon()
+			m.overdue()
 		case n < 70:
 			m.send()
 		case n < 88:

@@ -41,8 +41,7 @@ type Options struct {
 	// HeartbeatTimeout. Default 3 s.
 	HeartbeatTimeout time.Duration
 
-	// SubscribeTimeout bounds how long Subscribe waits where its context does
-	// not do so earlier. Default 10 s.
+	// SubscribeTimeout bounds how long Subscribe waits for Redis. Default 10 s.
 	SubscribeTimeout time.Duration
 
 	// Linger is how long a channel without references stays subscribed at the

@@ -17,7 +17,7 @@ func (l *link) read(s *stream, receiver modes.Receiver) error {
 				return fmt.Errorf("%w: message on %q", errProtocol, r.channel)
 			}
 			l.received.Add(1)
-			receiver.Deliver(r.channel[len(l.opts.Prefix):], r.payload)
+			receiver.Deliver(modes.Publication{Channel: r.channel[len(l.opts.Prefix):], Data: r.payload})
 			return nil
 		case pongReply:
 			return l.pong(r)
@@ -43,9 +43,13 @@ func (l *link) subscription(r reply, receiver modes.Receiver) error {
 	}
 	if r.kind == subscribeReply {
 		l.reportLost(cmd.names, receiver)
-		if l.channels.confirmSubscribe(cmd.names, l.now()) {
+		confirmed, wake := l.channels.confirmSubscribe(cmd.names, l.now())
+		if wake {
 			l.notify()
 		}
+		// Before the reader goes on, so that whoever asked is there for the first
+		// publication.
+		confirmed.call()
 	} else {
 		l.channels.confirmUnsubscribe(cmd.names)
 	}
@@ -87,7 +91,7 @@ func (l *link) refused(r reply, receiver modes.Receiver) error {
 		l.rejected.Add(1)
 		l.reportLost(cmd.names, receiver)
 	}
-	l.channels.refuse(cmd.names, err)
+	l.channels.refuse(cmd.names, err).call()
 	l.finish()
 	return nil
 }

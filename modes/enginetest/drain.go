@@ -233,7 +233,7 @@ func (n *node) inEveryState(t *testing.T, held string) []*client {
 func testDrainStates(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) {
 		s.limits.HandshakeTimeout = 2 * time.Second
-		s.limits.SubscribeTimeout = 2 * time.Second
+		s.subscribeTimeout = 2 * time.Second
 	})
 	release := n.bus.hold("held")
 	defer release(nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/tandem-ws/tandem/modes"
 )
@@ -28,16 +29,26 @@ type fakeBus struct {
 	gates map[string]*gate
 	// waiting counts the Subscribe calls that wait at a gate, by channel.
 	waiting map[string]int
+	// patience is how long a Subscribe may wait at a gate.
+	patience time.Duration
 	// refuse makes every Publish fail.
 	refuse bool
 	// away makes every Subscribe fail, and Ready.
 	away bool
 }
 
-// gate holds the confirmations of a channel until it opens.
+// gate holds the confirmations of channels until it opens. The fakeBus's mu
+// guards it.
 type gate struct {
-	opened chan struct{}
-	err    error // read only after opened is closed
+	held []*heldSubscribe
+}
+
+// heldSubscribe is a Subscribe that waits at a gate.
+type heldSubscribe struct {
+	channel  string
+	done     func(error)
+	expiry   *time.Timer
+	answered bool
 }
 
 // lane is a queue with one goroutine that empties it.
@@ -51,7 +62,7 @@ type lane struct {
 func newFakeBus(t tester) *fakeBus {
 	b := &fakeBus{
 		t: t, seed: maphash.MakeSeed(),
-		refs: map[string]int{}, gates: map[string]*gate{}, waiting: map[string]int{},
+		refs: map[string]int{}, gates: map[string]*gate{}, waiting: map[string]int{}, patience: patience,
 	}
 	for i := range b.lanes {
 		b.lanes[i].ready.L = &b.lanes[i].mu
@@ -59,15 +70,17 @@ func newFakeBus(t tester) *fakeBus {
 	return b
 }
 
-func (b *fakeBus) start(r modes.Receiver) {
+// Start implements modes.Bus.
+func (b *fakeBus) Start(r modes.Receiver) error {
 	b.receiver = r
 	for i := range b.lanes {
 		b.running.Go(b.lanes[i].run)
 	}
+	return nil
 }
 
-// stop ends the goroutines of the bus once what is queued has been delivered.
-func (b *fakeBus) stop() {
+// Close implements modes.Bus. What is queued is delivered.
+func (b *fakeBus) Close() {
 	for i := range b.lanes {
 		b.lanes[i].close()
 	}
@@ -92,13 +105,15 @@ func (l *lane) run() {
 	}
 }
 
-func (l *lane) push(f func()) {
+// push queues f; false: the lane has ended.
+func (l *lane) push(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
 		l.queue = append(l.queue, f)
 		l.ready.Signal()
 	}
+	return !l.closed
 }
 
 func (l *lane) close() {
@@ -113,39 +128,49 @@ func (b *fakeBus) lane(channel string) *lane {
 }
 
 // Subscribe implements modes.Bus.
-func (b *fakeBus) Subscribe(ctx context.Context, channel string) error {
-	b.mu.Lock()
-	if b.away {
-		b.mu.Unlock()
-		return errRefused
-	}
-	g := b.gates[channel]
-	if g == nil {
-		b.refs[channel]++
-		b.mu.Unlock()
-		return nil
-	}
-	b.waiting[channel]++
-	b.mu.Unlock()
-
-	var err error
-	select {
-	case <-g.opened:
-		err = g.err
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-
+func (b *fakeBus) Subscribe(channel string, done func(error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting[channel]--; b.waiting[channel] == 0 {
-		delete(b.waiting, channel)
+	h := &heldSubscribe{channel: channel, done: done}
+	b.waiting[channel]++
+	g := b.gates[channel]
+	switch {
+	case b.away:
+		b.answer(h, errRefused)
+	case g == nil:
+		b.answer(h, nil)
+	default:
+		g.held = append(g.held, h)
+		h.expiry = time.AfterFunc(b.patience, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.answer(h, context.DeadlineExceeded)
+		})
+	}
+}
+
+// answer has the channel's goroutine call done; mu is held.
+func (b *fakeBus) answer(h *heldSubscribe, err error) {
+	if h.answered {
+		return
+	}
+	h.answered = true
+	if h.expiry != nil {
+		h.expiry.Stop()
+	}
+	if b.waiting[h.channel]--; b.waiting[h.channel] == 0 {
+		delete(b.waiting, h.channel)
 	}
 	if err == nil {
-		b.refs[channel]++
+		b.refs[h.channel]++
 	}
-	return err
+	if !b.lane(h.channel).push(func() { h.done(err) }) {
+		b.t.Errorf("the engine subscribes to %q after it has ended", h.channel)
+	}
 }
+
+// Stats implements modes.Bus.
+func (b *fakeBus) Stats() modes.BusStats { return modes.BusStats{} }
 
 // Unsubscribe implements modes.Bus.
 func (b *fakeBus) Unsubscribe(channel string) {
@@ -201,7 +226,7 @@ func (b *fakeBus) publish(channel, data string) {
 // deliver gives the engine what it may not keep.
 func (b *fakeBus) deliver(channel string, data []byte) {
 	name, data := []byte(channel), append([]byte(nil), data...)
-	b.receiver.Deliver(name, data)
+	b.receiver.Deliver(modes.Publication{Channel: name, Data: data})
 	clear(name)
 	clear(data)
 	b.receiver.Flush()
@@ -226,7 +251,7 @@ func (b *fakeBus) lost(channels ...string) {
 // hold makes every later Subscribe of the channels wait. What it returns lets
 // them go on, with that result.
 func (b *fakeBus) hold(channels ...string) (release func(error)) {
-	g := &gate{opened: make(chan struct{})}
+	g := new(gate)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, channel := range channels {
@@ -238,8 +263,10 @@ func (b *fakeBus) hold(channels ...string) (release func(error)) {
 		for _, channel := range channels {
 			delete(b.gates, channel)
 		}
-		g.err = err
-		close(g.opened)
+		for _, h := range g.held {
+			b.answer(h, err)
+		}
+		g.held = nil
 	}
 }
 

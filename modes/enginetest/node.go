@@ -29,8 +29,10 @@ type setup struct {
 	rules  session.Rules
 	limits modes.Limits
 	door   modes.DoorOptions
-	bus    modes.Bus    // nil: a fakeBus
-	log    slog.Handler // nil: the test's log
+	bus    modes.Bus // nil: a fakeBus
+	// subscribeTimeout is how long a Subscribe may wait for the fakeBus; 0: patience.
+	subscribeTimeout time.Duration
+	log              slog.Handler // nil: the test's log
 	// compression offers permessage-deflate.
 	compression bool
 }
@@ -55,7 +57,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		rules: session.Rules{Version: version, MaxChannels: 128, MaxChannelLength: 255},
 		limits: modes.Limits{
 			MaxMessageSize: 64 << 10, MaxQueuedBytes: 1 << 20,
-			HandshakeTimeout: patience, PongTimeout: patience, SubscribeTimeout: patience, GapRate: 10_000,
+			HandshakeTimeout: patience, PongTimeout: patience, GapRate: 10_000,
 		},
 		door: modes.DoorOptions{Echo: true},
 	}
@@ -67,6 +69,9 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 	bus := s.bus
 	if bus == nil {
 		n.bus = newFakeBus(t)
+		if s.subscribeTimeout > 0 {
+			n.bus.patience = s.subscribeTimeout
+		}
 		bus = n.bus
 	}
 	door, err := modes.NewDoor(s.door, s.rules, n.stats)
@@ -86,7 +91,9 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 	n.addr = n.engine.Addr().String()
 	_, n.secure = n.engine.(secureEngine)
 	if n.bus != nil {
-		n.bus.start(n.engine)
+		if err := n.bus.Start(n.engine); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
@@ -95,7 +102,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		n.stop()
 		n.awaitServed(t)
 		if n.bus != nil {
-			n.bus.stop()
+			n.bus.Close()
 		}
 		n.settle(t)
 	})

@@ -250,7 +250,7 @@ func testSubscribeFails(t *testing.T, build Build) {
 }
 
 func testSubscribeTimeout(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.SubscribeTimeout = 100 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.subscribeTimeout = 100 * time.Millisecond })
 	release := n.bus.hold("news")
 	defer release(nil)
 	c := n.session(t)

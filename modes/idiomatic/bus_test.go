@@ -1,7 +1,6 @@
 package idiomatic
 
 import (
-	"context"
 	"sync"
 
 	"github.com/tandem-ws/tandem/modes"
@@ -12,36 +11,30 @@ type memoryBus struct {
 	mu         sync.Mutex
 	receiver   modes.Receiver
 	references map[string]int
-	hold       chan struct{} // Subscribe waits until it is closed; nil: it does not
-	waiting    chan string   // gets each channel that waits
 	fail       error
 	done       sync.WaitGroup
 }
 
-func newMemoryBus() *memoryBus {
-	return &memoryBus{references: make(map[string]int), waiting: make(chan string, 1024)}
-}
+func newMemoryBus() *memoryBus { return &memoryBus{references: make(map[string]int)} }
 
-func (b *memoryBus) Subscribe(ctx context.Context, channel string) error {
-	b.mu.Lock()
-	hold := b.hold
-	b.mu.Unlock()
-	if hold != nil {
-		b.waiting <- channel
-		select {
-		case <-hold:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.fail != nil {
-		return b.fail
-	}
-	b.references[channel]++
+func (b *memoryBus) Start(r modes.Receiver) error {
+	b.receiver = r
 	return nil
 }
+
+func (b *memoryBus) Close() { b.done.Wait() }
+
+func (b *memoryBus) Subscribe(channel string, done func(error)) {
+	b.mu.Lock()
+	fail := b.fail
+	if fail == nil {
+		b.references[channel]++
+	}
+	b.mu.Unlock()
+	b.done.Go(func() { done(fail) })
+}
+
+func (b *memoryBus) Stats() modes.BusStats { return modes.BusStats{} }
 
 func (b *memoryBus) Ready() error { return nil }
 
@@ -59,7 +52,7 @@ func (b *memoryBus) Publish(channel string, data []byte, done func(error)) {
 	b.mu.Unlock()
 	b.done.Go(func() {
 		if fail == nil {
-			r.Deliver([]byte(channel), data)
+			r.Deliver(modes.Publication{Channel: []byte(channel), Data: data})
 		}
 		done(fail)
 	})

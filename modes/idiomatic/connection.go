@@ -40,7 +40,6 @@ type connection struct {
 	// abandoned are requests for channels that the client left before Redis
 	// had confirmed them.
 	abandoned map[string]*request
-	requests  map[*request]struct{}
 	// answers and last are the ends of a chain that flush will queue.
 	answers, last *message
 	// account and expiry are there where the client came with a token.
@@ -165,9 +164,6 @@ func (c *connection) detach() {
 	defer c.mu.Unlock()
 	c.ended = true
 	c.ExpireAt(time.Time{})
-	for r := range c.requests {
-		r.cancel()
-	}
 	for channel, s := range c.channels {
 		if s.confirmed {
 			c.depart(channel)

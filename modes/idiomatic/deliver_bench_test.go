@@ -20,7 +20,7 @@ func BenchmarkDeliver(b *testing.B) {
 			data := []byte(`{"hello":"world"}`)
 			b.ReportAllocs()
 			for b.Loop() {
-				n.Deliver([]byte("news"), data)
+				n.Deliver(modes.Publication{Channel: []byte("news"), Data: data})
 				for _, c := range clients {
 					if _, _, err := c.ReadMessage(); err != nil {
 						b.Fatal(err)

@@ -197,10 +197,10 @@ func (e *Engine) Disconnect(client string, d wire.Disconnect) bool {
 }
 
 // Deliver implements modes.Receiver.
-func (e *Engine) Deliver(channel, data []byte) {
+func (e *Engine) Deliver(p modes.Publication) {
 	e.stats.Publications.Add(1)
-	e.stats.PublicationBytes.Add(uint64(len(data)))
-	e.hub.deliver(channel, data)
+	e.stats.PublicationBytes.Add(uint64(len(p.Data)))
+	e.hub.deliver(p.Channel, p.Data)
 }
 
 // Flush implements modes.Receiver: Deliver has left nothing to do.

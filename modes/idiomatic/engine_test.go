@@ -14,13 +14,13 @@ func TestSubscribeAndDeliver(t *testing.T) {
 	c := n.connect(t)
 	c.write(`{"id":2,"subscribe":{"channel":"news"}}`)
 	c.expect(`{"id":2,"subscribe":{}}`)
-	n.Deliver([]byte("news"), []byte(`{"a":1}`))
-	n.Deliver([]byte("other"), []byte(`{"a":2}`))
-	n.Deliver([]byte("news"), []byte(`{"a":3}`))
+	n.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte(`{"a":1}`)})
+	n.Deliver(modes.Publication{Channel: []byte("other"), Data: []byte(`{"a":2}`)})
+	n.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte(`{"a":3}`)})
 	c.expect(`{"push":{"channel":"news","pub":{"data":{"a":1}}}}`, `{"push":{"channel":"news","pub":{"data":{"a":3}}}}`)
 	c.write(`{"id":3,"unsubscribe":{"channel":"news"}}`)
 	c.expect(`{"id":3,"unsubscribe":{}}`)
-	n.Deliver([]byte("news"), []byte(`{"a":4}`))
+	n.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte(`{"a":4}`)})
 	c.write(`{"id":4,"publish":{"channel":"news","data":5}}`)
 	c.expect(`{"id":4,"publish":{}}`)
 	if held := n.bus.held("news"); held != 0 {
@@ -36,14 +36,14 @@ func TestRawReceivesPayloadsOnly(t *testing.T) {
 	n := start(t)
 	c := n.dial(t, modes.PathRaw+"?channel=a&channel=b&channel=a")
 	c.write("dropped")
-	n.Deliver([]byte("a"), []byte("one"))
-	n.Deliver([]byte("b"), []byte("two"))
+	n.Deliver(modes.Publication{Channel: []byte("a"), Data: []byte("one")})
+	n.Deliver(modes.Publication{Channel: []byte("b"), Data: []byte("two")})
 	c.expect("one", "two")
 	if a, b := n.bus.held("a"), n.bus.held("b"); a != 1 || b != 1 {
 		t.Errorf("%d and %d references are held, want one each", a, b)
 	}
 	n.Lost([]string{"a"})
-	n.Deliver([]byte("a"), []byte("three"))
+	n.Deliver(modes.Publication{Channel: []byte("a"), Data: []byte("three")})
 	c.expect("three")
 }
 
@@ -82,13 +82,13 @@ func TestLost(t *testing.T) {
 	c.read()
 	n.Lost([]string{"news", "nobody's"})
 	c.expect(`{"push":{"channel":"news","unsubscribe":{"code":2500,"reason":"insufficient state"}}}`)
-	n.Deliver([]byte("news"), []byte("1"))
-	n.Deliver([]byte("fine"), []byte("2"))
+	n.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte("1")})
+	n.Deliver(modes.Publication{Channel: []byte("fine"), Data: []byte("2")})
 	c.expect(`{"push":{"channel":"fine","pub":{"data":2}}}`)
 	eventually(t, "reference given back", func() bool { return n.bus.held("news") == 0 })
 	c.write(`{"id":4,"subscribe":{"channel":"news"}}`)
 	c.expect(`{"id":4,"subscribe":{}}`)
-	n.Deliver([]byte("news"), []byte("3"))
+	n.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte("3")})
 	c.expect(`{"push":{"channel":"news","pub":{"data":3}}}`)
 }
 

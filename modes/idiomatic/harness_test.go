@@ -44,7 +44,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 				MaxChannels: 4, MaxChannelLength: 255},
 			Limits: modes.Limits{MaxMessageSize: 64 << 10, MaxQueuedBytes: 1 << 20, HandshakeTimeout: patience,
 				PingInterval: 25 * time.Second, PongTimeout: 8 * time.Second,
-				SubscribeTimeout: patience, GapRate: 1000},
+				GapRate: 1000},
 		},
 		door: modes.DoorOptions{Echo: true},
 	}
@@ -60,7 +60,9 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus.receiver = e
+	if err := bus.Start(e); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ctx) }()
@@ -69,7 +71,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		bus.done.Wait()
+		bus.Close()
 		n := &node{e, bus, stats}
 		n.expectNothingLeft(t)
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -25,15 +26,13 @@ type subscription struct {
 	serverSide bool     // it came with the connect command
 }
 
-// request is one Subscribe on its way to Redis.
+// request is one Subscribe on its way to the bus and back.
 type request struct {
 	channels  []string
 	confirmed func(error)
 	left      map[string]func() // channels that the client left meanwhile
-	before    []*request        // must be over before this one
-	over      chan struct{}
-	ctx       context.Context
-	cancel    context.CancelFunc
+	before    int               // requests that must be over before this one begins
+	after     []*request        // those that wait for this one
 }
 
 // ClientID implements session.Peer.
@@ -86,8 +85,7 @@ func (c *connection) Subscriptions(channel string) (int, bool) {
 	return len(c.channels) + c.waiting, has
 }
 
-// Subscribe implements session.Peer. It waits for Redis on a goroutine of its
-// own, so that the reader still sees the client answer pings and go away.
+// Subscribe implements session.Peer. Its answer comes from the bus.
 func (c *connection) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
 	if c.ended {
 		return
@@ -98,21 +96,24 @@ func (c *connection) Subscribe(serverSide bool, confirmed func(error), channels 
 	if len(channels) == 1 && c.subscribeOthers(serverSide, channels[0], confirmed) {
 		return
 	}
-	r := &request{confirmed: confirmed, over: make(chan struct{})}
-	r.ctx, r.cancel = subscribeContext(c.engine.ctx, c.engine.limits.SubscribeTimeout)
+	r := &request{confirmed: confirmed}
 	for _, channel := range channels {
 		channel = strings.Clone(channel)
 		r.channels = append(r.channels, channel)
 		if before := c.abandoned[channel]; before != nil {
-			r.before = append(r.before, before)
+			before.after = append(before.after, r)
+			r.before++
 		}
 		c.channels[channel] = &subscription{request: r, serverSide: serverSide}
 	}
-	if c.requests == nil {
-		c.requests = make(map[*request]struct{})
+	if r.before == 0 {
+		c.ask(r)
 	}
-	c.requests[r] = struct{}{}
-	c.engine.running.Go(func() { c.await(r) })
+}
+
+// ask takes a request to the bus; mu is held.
+func (c *connection) ask(r *request) {
+	subscribeAll(c.engine.config.Bus, r.channels, func(err error) { c.answered(r, err) })
 }
 
 // subscribeOthers subscribes to a channel that others have subscribed to, which
@@ -128,20 +129,10 @@ func (c *connection) subscribeOthers(serverSide bool, channel string, confirmed 
 	return true
 }
 
-// await takes a request to Redis and back.
-func (c *connection) await(r *request) {
-	defer r.cancel()
-	defer close(r.over)
-	for _, before := range r.before {
-		// It ends no later than its own context.
-		<-before.over
-	}
-	bus := c.engine.config.Bus
-	err := subscribeAll(r.ctx, bus, r.channels)
-
+// answered acts on the answer of the bus. It runs on a goroutine of the bus.
+func (c *connection) answered(r *request, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.requests, r)
 	c.waiting -= len(r.left)
 	for channel := range r.left {
 		if c.abandoned[channel] == r {
@@ -151,13 +142,18 @@ func (c *connection) await(r *request) {
 	switch {
 	case c.ended && err == nil:
 		for _, channel := range r.channels {
-			bus.Unsubscribe(channel)
+			c.engine.config.Bus.Unsubscribe(channel)
 		}
 	case c.ended:
 	case err != nil:
 		c.failed(r, err)
 	default:
 		c.joined(r)
+	}
+	for _, next := range r.after {
+		if next.before--; next.before == 0 && !c.ended {
+			c.ask(next)
+		}
 	}
 	c.flush()
 }
@@ -335,34 +331,61 @@ func (c *connection) depart(channel string) {
 	}
 }
 
-// subscribeContext bounds one wait for Redis.
-func subscribeContext(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if timeout <= 0 {
-		return context.WithCancel(parent)
+// subscribeAll takes a reference on every channel, or on none, and calls done with
+// the answer on a goroutine of the bus.
+func subscribeAll(bus modes.Bus, channels []string, done func(error)) {
+	if len(channels) == 1 {
+		bus.Subscribe(channels[0], done)
+		return
 	}
-	return context.WithTimeout(parent, timeout)
+	var (
+		mu   sync.Mutex // guards errs and left
+		errs = make([]error, len(channels))
+		left = len(channels)
+	)
+	for i, channel := range channels {
+		bus.Subscribe(channel, func(err error) {
+			mu.Lock()
+			errs[i] = err
+			left--
+			last := left == 0
+			mu.Unlock()
+			if !last {
+				return
+			}
+			if err = errors.Join(errs...); err != nil {
+				for i, channel := range channels {
+					if errs[i] == nil {
+						bus.Unsubscribe(channel)
+					}
+				}
+			}
+			done(err)
+		})
+	}
 }
 
-// subscribeAll takes a reference on every channel, or on none. It asks for all
-// at once, so that the bus can ask Redis for all at once.
-func subscribeAll(ctx context.Context, bus modes.Bus, channels []string) error {
-	if len(channels) == 1 {
-		return bus.Subscribe(ctx, channels[0])
-	}
-	errs := make([]error, len(channels))
-	var asked sync.WaitGroup
-	for i, channel := range channels {
-		asked.Go(func() { errs[i] = bus.Subscribe(ctx, channel) })
-	}
-	asked.Wait()
-	err := errors.Join(errs...)
-	if err == nil {
-		return nil
-	}
-	for i, channel := range channels {
-		if errs[i] == nil {
-			bus.Unsubscribe(channel)
+// subscribeNow is subscribeAll for a caller that waits for the answer as long as
+// ctx allows. On error no reference is held.
+func subscribeNow(ctx context.Context, bus modes.Bus, channels []string) error {
+	answer := make(chan error, 1)
+	var over atomic.Bool // an answer has come, or the caller has gone
+	subscribeAll(bus, channels, func(err error) {
+		if !over.Swap(true) {
+			answer <- err
+		} else if err == nil {
+			for _, channel := range channels {
+				bus.Unsubscribe(channel)
+			}
 		}
+	})
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		if over.Swap(true) {
+			return <-answer
+		}
+		return ctx.Err()
 	}
-	return err
 }

@@ -153,9 +153,7 @@ func (e *Engine) reserve(r *http.Request, p wire.Protocol) (channels []string, e
 	if expires, refusal = door.Authorize(r.URL.RawQuery, r.Header.Get("Authorization"), channels); refusal != nil {
 		return nil, time.Time{}, refusal
 	}
-	ctx, cancel := subscribeContext(r.Context(), e.limits.SubscribeTimeout)
-	defer cancel()
-	if subscribeAll(ctx, e.config.Bus, channels) != nil {
+	if subscribeNow(r.Context(), e.config.Bus, channels) != nil {
 		return nil, time.Time{}, modes.RefusedUnavailable
 	}
 	return channels, expires, nil

@@ -62,11 +62,11 @@ func TestDeflatedFanOutAllocatesTheFramesOnly(t *testing.T) {
 	for i := range clients {
 		_, clients[i] = l.testDeflateConnection(t, wire.JSON, a)
 	}
-	data := benchmarkMessage(1000)
+	p := modes.Publication{Channel: []byte("news"), Data: benchmarkMessage(1000)}
 	buffer := make([]byte, 4096)
 	turn := func() {
 		for range 3 {
-			l.engine.Deliver([]byte("news"), data)
+			l.engine.Deliver(p)
 		}
 		l.empty()
 		for _, c := range clients {

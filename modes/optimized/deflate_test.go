@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -109,7 +110,7 @@ func TestFanOutByForm(t *testing.T) {
 	var want [3][]byte
 	for i := range 5 {
 		data := []byte(fmt.Sprint(i, strings.Repeat(" again", 10+30*(i%2))))
-		l.engine.Deliver([]byte("news"), data)
+		l.engine.Deliver(modes.Publication{Channel: []byte("news"), Data: data})
 		frame, _ := wire.PushFrame(wire.JSON, "news", data)
 		want[0] = append(want[0], frame...)
 		frame, _ = frame.Deflate()
@@ -196,7 +197,7 @@ func BenchmarkDeflatedFanOut(b *testing.B) {
 						bytes += len(small)
 					}
 				} else {
-					l.engine.Deliver([]byte("news"), data)
+					l.engine.Deliver(modes.Publication{Channel: []byte("news"), Data: data})
 					l.empty()
 				}
 				b.StopTimer()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -25,7 +26,7 @@ func BenchmarkDeliver(b *testing.B) {
 			buffer := make([]byte, 4096)
 			b.ReportAllocs()
 			for b.Loop() {
-				l.engine.Deliver([]byte("news"), data)
+				l.engine.Deliver(modes.Publication{Channel: []byte("news"), Data: data})
 				l.empty()
 				for _, c := range clients {
 					if _, err := c.Read(buffer); err != nil {

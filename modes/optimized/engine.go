@@ -39,7 +39,7 @@ type Engine struct {
 	http     *http.Server
 	plain    *plainListener
 	draining atomic.Bool
-	stop     context.CancelCauseFunc // ends the loops and what waits for Redis
+	stop     context.CancelCauseFunc // ends the loops
 	life     context.Context
 }
 
@@ -138,7 +138,8 @@ func (e *Engine) Serve(ctx context.Context) error {
 
 // Deliver hands one publication to the loops that have subscribers. It encodes
 // the frame of each form that somebody wants, once.
-func (e *Engine) Deliver(name, data []byte) {
+func (e *Engine) Deliver(p modes.Publication) {
+	name, data := p.Channel, p.Data
 	e.Stats.Publications.Add(1)
 	e.Stats.PublicationBytes.Add(uint64(len(data)))
 	c := e.directory.deliverable(name)

@@ -4,7 +4,6 @@ package optimized
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,9 +22,12 @@ import (
 // quietBus confirms everything and publishes nothing.
 type quietBus struct{}
 
-func (quietBus) Subscribe(context.Context, string) error { return nil }
-func (quietBus) Unsubscribe(string)                      {}
-func (quietBus) Ready() error                            { return nil }
+func (quietBus) Start(modes.Receiver) error           { return nil }
+func (quietBus) Close()                               {}
+func (quietBus) Subscribe(_ string, done func(error)) { done(nil) }
+func (quietBus) Unsubscribe(string)                   {}
+func (quietBus) Ready() error                         { return nil }
+func (quietBus) Stats() modes.BusStats                { return modes.BusStats{} }
 func (quietBus) Publish(_ string, _ []byte, done func(error)) {
 	done(nil)
 }
@@ -82,7 +84,7 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 }
 
 func (l *loop) publishNow(name string, data string) {
-	l.engine.Deliver([]byte(name), []byte(data))
+	l.engine.Deliver(modes.Publication{Channel: []byte(name), Data: []byte(data)})
 }
 
 // TestWhoComesBackSeesNoHole: a member leaves while a publication waits in the

@@ -38,7 +38,7 @@ func TestGoroutinesStayFlat(t *testing.T) {
 		Addr: "127.0.0.1:0", Handler: http.NotFoundHandler(), Bus: quietBus{}, Door: door, Rules: rules,
 		Limits: modes.Limits{
 			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Minute,
-			SubscribeTimeout: time.Minute, GapRate: 1000,
+			GapRate: 1000,
 		},
 		Stats: stats, Log: slog.New(slog.DiscardHandler),
 	}, Options{Loops: 2, Workers: workers})
@@ -66,6 +66,6 @@ func TestGoroutinesStayFlat(t *testing.T) {
 	if got := stats.TotalConnections(); got != many {
 		t.Errorf("%d connections, want %d", got, many)
 	}
-	e.Deliver([]byte("news"), []byte(`"to all"`))
+	e.Deliver(modes.Publication{Channel: []byte("news"), Data: []byte(`"to all"`)})
 	c.order(`expect "to all"}}}`)
 }

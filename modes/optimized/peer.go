@@ -3,7 +3,6 @@
 package optimized
 
 import (
-	"context"
 	"strings"
 
 	"github.com/centrifugal/protocol"
@@ -126,26 +125,17 @@ func (l *loop) ask(index uint32, r *record, serverSide bool, confirmed func(erro
 	}
 }
 
-// newAudience makes an audience and has a worker ask Redis for its channel.
+// newAudience makes an audience and asks the bus for its channel.
 func (l *loop) newAudience(name string) *audience {
 	e, a := l.engine, new(audience)
 	a.index = l.audiences.add(a)
 	e.directory.enter(name, l.number, len(e.loops), a)
 	name = a.channel.name
-	err := e.pool.Schedule(func(err error) {
-		if err == nil {
-			ctx, cancel := context.WithTimeout(e.life, e.Limits.SubscribeTimeout)
-			err = e.Bus.Subscribe(ctx, name)
-			cancel()
-		}
+	e.Bus.Subscribe(name, func(err error) {
 		if !l.inbox.post(func() { l.confirm(a, err) }) && err == nil {
 			e.Bus.Unsubscribe(name)
 		}
 	})
-	if err != nil {
-		// Not here: the caller is not done with the audience.
-		l.inbox.post(func() { l.confirm(a, err) })
-	}
 	return a
 }
 

@@ -50,7 +50,7 @@ func TestStuckShakesMakeRoom(t *testing.T) {
 		Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: lent}, Handler: http.NotFoundHandler(), Bus: quietBus{}, Door: door, Rules: rules,
 		Limits: modes.Limits{
 			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Hour,
-			SubscribeTimeout: time.Minute, GapRate: 1000,
+			GapRate: 1000,
 		},
 		Stats: stats, Log: slog.New(slog.DiscardHandler),
 	}, Options{Loops: 1})

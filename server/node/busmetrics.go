@@ -30,14 +30,14 @@ const commandLink = "command"
 // busCollector shows the Redis side to Prometheus. It asks the bus at each
 // scrape and keeps nothing.
 type busCollector struct {
-	stats func() redisbus.Stats
+	stats func() modes.BusStats
 	ready func() error
 
 	up, linkUp, connects, roundTrip, channels, references, messages,
 	lost, refused, gaps, published, failed, queued, queuedBytes *prometheus.Desc
 }
 
-func newBusCollector(bus *redisbus.Bus) *busCollector {
+func newBusCollector(bus modes.Bus) *busCollector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("tandem_redis_"+name, help, labels, nil)
 	}
@@ -76,7 +76,7 @@ func (c *busCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.up, oneIf(c.ready() == nil))
 	for i, l := range stats.Links {
 		link := linkName(i)
-		gauge(c.linkUp, oneIf(l.State == redisbus.LinkUp), link)
+		gauge(c.linkUp, oneIf(l.State == modes.LinkUp), link)
 		gauge(c.roundTrip, l.RoundTrip.Seconds(), link)
 		gauge(c.channels, float64(l.Channels), link)
 		gauge(c.references, float64(l.References), link)

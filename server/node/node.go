@@ -179,7 +179,7 @@ func (n *node) open() error {
 		Limits: modes.Limits{
 			MaxMessageSize: c.MaxMessageSize, MaxQueuedBytes: c.MaxQueuedBytes,
 			HandshakeTimeout: c.HandshakeTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
-			SubscribeTimeout: c.SubscribeTimeout, GapRate: c.GapRate,
+			GapRate: c.GapRate,
 		},
 		Compression: c.Compression, Stats: n.stats, Log: n.log,
 	}
