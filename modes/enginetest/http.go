@@ -127,7 +127,7 @@ func testExpectContinue(t *testing.T, build Build) {
 
 // A plain request is no connection: it counts against no limit.
 func testPlainNotCounted(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.MaxConnections = 1 })
+	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 1 })
 	for range 3 {
 		c := n.dial(t)
 		c.write(plain("GET", "").bytes())

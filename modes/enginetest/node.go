@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -26,10 +27,11 @@ const version = "tandem test"
 
 // setup is what a case may change about its node.
 type setup struct {
-	rules  session.Rules
-	limits modes.Limits
-	door   modes.DoorOptions
-	bus    modes.Bus // nil: a fakeBus
+	rules     session.Rules
+	limits    modes.Limits
+	admission admission.Options
+	echo      bool      // /echo is open
+	bus       modes.Bus // nil: a fakeBus
 	// subscribeTimeout is how long a Subscribe may wait for the fakeBus; 0: patience.
 	subscribeTimeout time.Duration
 	log              slog.Handler // nil: the test's log
@@ -59,7 +61,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 			MaxMessageSize: 64 << 10, MaxQueuedBytes: 1 << 20,
 			HandshakeTimeout: patience, PongTimeout: patience, GapRate: 10_000,
 		},
-		door: modes.DoorOptions{Echo: true},
+		echo: true,
 	}
 	if change != nil {
 		change(&s)
@@ -74,7 +76,8 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		}
 		bus = n.bus
 	}
-	door, err := modes.NewDoor(s.door, s.rules, n.stats)
+	s.admission.Connections = n.stats.TotalConnections
+	controller, err := admission.New(s.admission)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +85,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		s.log = slog.NewTextHandler(logWriter{t}, nil)
 	}
 	n.engine, err = build(modes.Config{
-		Addr: "127.0.0.1:0", Handler: plainHandler(), Bus: bus, Door: door, Rules: s.rules,
+		Addr: "127.0.0.1:0", Handler: plainHandler(), Bus: bus, Admission: controller, Echo: s.echo, Rules: s.rules,
 		Limits: s.limits, Compression: s.compression, Stats: n.stats, Log: slog.New(s.log),
 	})
 	if err != nil {

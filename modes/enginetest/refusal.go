@@ -35,7 +35,7 @@ func (c *client) expectRefusal(status int) *http.Response {
 }
 
 func testEchoClosed(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.Echo = false })
+	n := start(t, build, func(s *setup) { s.echo = false })
 	c := n.dial(t)
 	c.write(upgrade(modes.PathEcho).bytes())
 	c.expectRefusal(http.StatusNotFound)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -51,9 +52,9 @@ func testTokenRaw(t *testing.T, build Build, s signer, tokens func(*setup)) {
 			conn.expect(frame{op: 10, body: []byte("ahead")})
 		})
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedNoToken.Reason, 2)
-	awaitCount(t, n.stats.Refused, modes.RefusedTokenExpired.Reason, 1)
-	awaitCount(t, n.stats.Refused, modes.RefusedPermission.Reason, 2)
+	awaitCount(t, n.stats.Refused, handshake.RefusedNoToken.Reason, 2)
+	awaitCount(t, n.stats.Refused, handshake.RefusedTokenExpired.Reason, 1)
+	awaitCount(t, n.stats.Refused, handshake.RefusedPermission.Reason, 2)
 }
 
 func testTokenRawExpires(t *testing.T, build Build, s signer, tokens func(*setup)) {

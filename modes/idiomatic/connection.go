@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -28,8 +29,8 @@ type connection struct {
 	stream   *stream         // in its stead, over HTTP
 	socket   *socket
 	id       session.ID
-	address  modes.Address // that it counts as one of
-	left     atomic.Int32  // goroutines that have ended
+	address  admission.Address // that it counts as one of
+	left     atomic.Int32      // goroutines that have ended
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session

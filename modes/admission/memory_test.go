@@ -1,4 +1,4 @@
-package modes
+package admission
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestWatchMemory(t *testing.T) {
-	d, _ := newTestDoor(t, DoorOptions{})
+	d := newController(t, Options{})
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	// Without a limit there is nothing to watch.
