@@ -18,6 +18,7 @@ var httpCases = []suiteCase{
 	{"http/not counted", testPlainNotCounted},
 }
 
+// plain is a request that is for no endpoint of the engine.
 func plain(method, body string, headers ...string) request {
 	headers = append([]string{"Host: tandem.test"}, headers...)
 	if body != "" {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/centrifugal/protocol"
 
@@ -250,7 +249,7 @@ func testSubscribeFails(t *testing.T, build Build) {
 }
 
 func testSubscribeTimeout(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.subscribeTimeout = 100 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.subscribeTimeout = shortTimeout })
 	release := n.bus.hold("news")
 	defer release(nil)
 	c := n.session(t)

@@ -343,7 +343,7 @@ func testTLSBroken(t *testing.T, build Build) {
 
 // Clients that stop in the middle of the handshake cost time of their own only.
 func testTLSHalf(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 3 * time.Second })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	const many = 100
 	var stuck []*client
 	for i := range many {

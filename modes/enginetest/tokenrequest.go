@@ -59,7 +59,7 @@ func testTokenRaw(t *testing.T, build Build, s signer, tokens func(*setup)) {
 
 func testTokenRawExpires(t *testing.T, build Build, s signer, tokens func(*setup)) {
 	n := start(t, build, tokens)
-	c := n.open(t, modes.PathRaw+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4))+"&token="+s.sign("exp", in(1000)))
+	c := n.open(t, modes.PathRaw+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(soon))+"&token="+s.sign("exp", in(1000)))
 	c.expectClose(int(wire.DisconnectExpired.Code))
 }
 
@@ -90,6 +90,6 @@ func testTokenStreams(t *testing.T, build Build, s signer, tokens func(*setup)) 
 			}
 		}
 	}
-	c := n.openStream(t, modes.PathSSE+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4)))
+	c := n.openStream(t, modes.PathSSE+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(soon)))
 	c.expectStreamEnd(wire.DisconnectExpired)
 }

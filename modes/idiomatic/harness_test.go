@@ -17,8 +17,8 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// patience is when a test gives up on something that should happen at once.
-const patience = 20 * time.Second
+// patience is how long a test waits for what should happen at once.
+const patience = 2 * time.Minute
 
 // node is a running engine on a memory bus.
 type node struct {

@@ -38,7 +38,7 @@ func TestGoroutinesStayFlat(t *testing.T) {
 	e, err := New(modes.Config{
 		Addr: "127.0.0.1:0", Handler: http.NotFoundHandler(), Bus: quietBus{}, Admission: controller, Rules: rules,
 		Limits: modes.Limits{
-			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Minute,
+			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Hour,
 			GapRate: 1000,
 		},
 		Stats: stats, Log: slog.New(slog.DiscardHandler),

@@ -38,7 +38,7 @@ func (c *silentAfter) Write(b []byte) (int, error) {
 // Clients that stop in the middle of their TLS handshakes make room for those who go
 // on, however many they are: the loop keeps no more handshakes than it may.
 func TestStuckShakesMakeRoom(t *testing.T) {
-	const most, stuck, patience = 4, 40, 30 * time.Second
+	const most, stuck, patience = 4, 40, 2 * time.Minute
 	lender := httptest.NewTLSServer(nil)
 	lent := lender.TLS.Certificates
 	lender.Close()
