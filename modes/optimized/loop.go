@@ -241,6 +241,7 @@ func (l *loop) lend() bool {
 func (l *loop) end() {
 	for _, task := range l.inbox.close() {
 		task()
+		l.finish()
 	}
 	for index := range l.slab.top {
 		if l.slab.at(index).state != free {

@@ -113,7 +113,7 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	}
 	response, share, came := bytes.Clone(l.handshaker.response), l.handshaker.share, l.handshaker.came
 	l.authorize(index, r, channels, func(expires time.Time) {
-		l.ask(index, r, false, func(err error) {
+		l.ask(index, r, false, outcome(func(err error) {
 			if err != nil {
 				l.refuseWith(index, r, handshake.RefusedUnavailable, share)
 				return
@@ -124,9 +124,16 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 			if !expires.IsZero() && r.state == open {
 				l.expireAt(l.ledger(index, true), expires)
 			}
-		}, channels...)
+		}), channels...)
 	})
 }
+
+// outcome is the session.Subscriber of a connection by query: it has no commands
+// that could wait.
+type outcome func(error)
+
+func (o outcome) Confirmed(err error) { o(err) }
+func (o outcome) Finished()           {}
 
 // authorize goes on with a connection by query whose tokens allow it the channels,
 // and refuses others. It may do so later.
