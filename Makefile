@@ -18,19 +18,13 @@ help: ## list the targets
 run: ## start a server with an embedded Redis; MODE=idiomatic make run: the other engine
 	CLIENT_PUBLISH=$${CLIENT_PUBLISH:-true} $(GO) run .
 
-# Tests wait for conditions, so packages run beside each other, and more tests of a
-# package than there are CPUs: much of their time is spent waiting.
-TESTFLAGS = -shuffle=on -p 2 -parallel 8
-
-.PHONY: unit
-unit: ## run the tests that need nothing but Go, in under a minute
-	@GO="$(GO)" ./.ci/unit
-
 .PHONY: test
 test: test-deps ## run all tests under the race detector, after installing what they need
-	cd deploy/kubernetes && $(GO) test ./...
 	$(GO) test -run Allocates ./modes/...
-	$(GO) test -race $(TESTFLAGS) ./...
+	@# One package after the other: many run servers and clients as processes, and what
+	@# one takes of the machine another would take for a server that does not answer.
+	$(GO) test -race -shuffle=on -p 1 ./...
+	cd deploy/kubernetes && $(GO) test ./...
 
 .PHONY: test-deps
 test-deps: ## install what the tests need, where it is missing: redis-server, Node, Chromium, npm packages
@@ -65,16 +59,17 @@ anchor: ## measure the optimized mode against the least that a server can spend,
 	$(GO) run ./compare anchor
 
 .PHONY: soak
-soak: test-deps ## run both modes for FOR (default 1h), with clients of every protocol, under churn and faults; fail on what is lost, left or grows
-	$(GO) run ./compare soak -for $(FOR)
+soak: test-deps ## run both modes for FOR (default 1h) with clients of every protocol, churn and faults; fail on loss and growth
+	$(GO) run ./reliability soak -for $(FOR)
 
-.PHONY: torture
-torture: test-deps ## measure 1,000 healthy clients while 2,700 hostile ones attack, for both modes
-	$(GO) run ./compare torture
+.PHONY: abuse
+abuse: test-deps ## measure 1,000 healthy clients while 2,700 hostile ones attack, in both modes
+	$(GO) run ./reliability abuse
 
-.PHONY: storm
-storm: test-deps ## end a node under 15,000 connections, for both modes, and see them come to another
-	$(GO) run ./compare storm
+.PHONY: failover storm
+failover: test-deps ## end a node under 15,000 connections, in both modes, and watch them move to another
+	$(GO) run ./reliability failover
+storm: failover
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for FUZZTIME (default 30s) each

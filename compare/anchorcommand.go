@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/tandem-ws/tandem/compare/anchor"
+	"github.com/tandem-ws/tandem/compare/node"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runAnchor(ctx context.Context, args []string) (err error) {
-	o := anchor.Options{Sizes: anchor.FullSizes, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	o := anchor.Options{Columns: command.Columns(os.Stdout), Sizes: anchor.FullSizes, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags := flag.NewFlagSet("anchor", flag.ContinueOnError)
 	floor := flags.String("floor", "", "C source of the floor program (default: the one built in)")
 	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
@@ -38,7 +39,7 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "how long the low rate lasts")
 	flags.DurationVar(&o.Sizes.ManyTime, "many-time", o.Sizes.ManyTime, "how long the messages to many channels last")
 	flags.IntVar(&o.Sizes.Payload, "payload", o.Sizes.Payload, "bytes of a message")
-	if err := parse(flags, args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	if *only != "" {
@@ -49,19 +50,28 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 	}
 	o.Goals = *mode == "optimized"
 	o.Env = append([]string{"MODE=" + *mode}, o.Env...)
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if *floor != "" {
+		if _, err := os.Stat(*floor); err != nil {
+			return fmt.Errorf("%w: -floor: %w", anchor.ErrOptions, err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "compare-anchor-")
 	if err != nil {
 		return fmt.Errorf("anchor: make a folder for the programs: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.Floor, err = anchor.BuildFloor(dir, *floor); err != nil {
+	if o.Floor, err = anchor.BuildFloor(ctx, dir, *floor); err != nil {
 		return err
 	}
-	if o.Server == "" {
-		if o.Server, err = buildServer(ctx, dir); err != nil {
-			return err
-		}
+	server, remove, err := node.Program(ctx, o.Server, false)
+	if err != nil {
+		return err
 	}
+	defer remove()
+	o.Server = server
 	for i := range o.Peers {
 		if o.Peers[i].Program == "" {
 			if o.Peers[i].Program, err = anchor.BuildPeer(ctx, dir, o.Peers[i].Name); err != nil {
@@ -70,9 +80,4 @@ func runAnchor(ctx context.Context, args []string) (err error) {
 		}
 	}
 	return anchor.Run(ctx, o, os.Stdout)
-}
-
-// buildServer builds this module's server into dir and returns its path.
-func buildServer(ctx context.Context, dir string) (string, error) {
-	return anchor.Build(ctx, filepath.Join(dir, "server"), ".")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tandem-ws/tandem/compare/drive"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runDrive(ctx context.Context, args []string) error {
@@ -26,7 +27,7 @@ func runDrive(ctx context.Context, args []string) error {
 	flags.Float64Var(&o.Rate, "rate", 10, "messages published a second")
 	flags.IntVar(&o.Size, "size", 128, "bytes of a message")
 	flags.StringVar(&o.Metrics, "metrics", "127.0.0.1:9100", "address to serve /metrics on")
-	if err := parse(flags, args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	return drive.Run(ctx, o)

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/tandem-ws/tandem/compare/live"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runLive(ctx context.Context, args []string) error {
@@ -18,7 +19,7 @@ func runLive(ctx context.Context, args []string) error {
 	flags.IntVar(&o.Settings.Rate, "rate", o.Settings.Rate, "messages published a second")
 	flags.IntVar(&o.Settings.Size, "size", o.Settings.Size, "bytes of a message")
 	flags.IntVar(&o.Settings.Channels, "channels", o.Settings.Channels, "channels that the connections are spread over")
-	if err := parse(flags, args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	o.Open = !*noOpen

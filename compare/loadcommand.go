@@ -9,11 +9,12 @@ import (
 	"runtime/debug"
 
 	"github.com/tandem-ws/tandem/compare/load"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runLoad(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	if err := parse(flags, args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	if os.Getenv("GOMAXPROCS") == "" {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"testing"
+
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func TestDispatch(t *testing.T) {
@@ -12,14 +14,14 @@ func TestDispatch(t *testing.T) {
 		args []string
 		want error
 	}{
-		{nil, errUsage},
-		{[]string{"fly"}, errUsage},
+		{nil, command.ErrUsage},
+		{[]string{"fly"}, command.ErrUsage},
 		{[]string{"help"}, nil},
-		{[]string{"load", "-nonsense"}, errUsage},
-		{[]string{"load", "surplus"}, errUsage},
+		{[]string{"load", "-nonsense"}, command.ErrUsage},
+		{[]string{"load", "surplus"}, command.ErrUsage},
 		{[]string{"load", "-help"}, flag.ErrHelp},
 	} {
-		if err := dispatch(context.Background(), c.args); !errors.Is(err, c.want) {
+		if err := program.Dispatch(context.Background(), c.args); !errors.Is(err, c.want) {
 			t.Errorf("compare %q: %v, want %v", c.args, err, c.want)
 		}
 	}

@@ -21,15 +21,17 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/result"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/internal/command"
+	"github.com/tandem-ws/tandem/internal/programtest"
 )
 
 // measured runs compare to its end, which has to be a good one, and reads the folder.
-func measured(t *testing.T, args ...string) (*result.Folder, *program) {
+func measured(t *testing.T, args ...string) (*result.Folder, *programtest.Process) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "results")
-	p := started(t, append([]string{"run", "-profile", "tiny", "-server", server, "-out", out}, args...)...)
-	if code := p.exit(t); code != 0 {
-		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	p := programtest.Start(t, append([]string{"run", "-profile", "tiny", "-server", server, "-out", out}, args...)...)
+	if code := p.Exit(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.Stderr.String())
 	}
 	f, err := result.Read(out)
 	if err != nil {
@@ -93,50 +95,77 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestInterrupt ends a measurement with Ctrl-C.
+// TestInterrupt ends a measurement by every signal.
 func TestInterrupt(t *testing.T) {
-	t.Parallel()
-	out := filepath.Join(t.TempDir(), "results")
-	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
-	until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
-	p.child(t, server)
-	p.child(t, " load")
-	p.child(t, "redis-server")
-	children := p.children(t)
-	if err := p.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), "interrupted: 1 of 2 runs were made") {
-		t.Errorf("exit code %d: %s", code, p.stderr.String())
-	}
-	for pid, line := range children {
-		if alive(pid) {
-			t.Errorf("left behind: %s", line)
-		}
-	}
-	f, err := result.Read(out)
-	if err != nil || len(f.Samples) != 1 || f.Samples[0].Scenario != "storm" || !strings.Contains(f.Manifest.Partial, "interrupted") {
-		t.Errorf("%+v, %v", f, err)
-	}
-	if _, err := os.Stat(filepath.Join(out, result.ReportFile)); err != nil {
-		t.Error(err)
+	for _, s := range programtest.Endings {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			out := filepath.Join(t.TempDir(), "results")
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+			programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
+			p.Child(t, server)
+			p.Child(t, " load")
+			p.Child(t, "redis-server")
+			if code := p.EndBy(t, s); code != 1 || !strings.Contains(p.Stderr.String(), "interrupted: 1 of 2 runs were made") {
+				t.Errorf("exit code %d: %s", code, p.Stderr.String())
+			}
+			f, err := result.Read(out)
+			if err != nil || len(f.Samples) != 1 || f.Samples[0].Scenario != "storm" || !strings.Contains(f.Manifest.Partial, "interrupted") {
+				t.Errorf("%+v, %v", f, err)
+			}
+			if _, err := os.Stat(filepath.Join(out, result.ReportFile)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
 // TestInterruptBeforeTheFirstRun leaves nothing, not even a folder.
 func TestInterruptBeforeTheFirstRun(t *testing.T) {
+	for _, s := range programtest.Endings {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			out := filepath.Join(t.TempDir(), "results")
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "broadcast", "-arms", "optimized", "-window", "60s")
+			programtest.Until(t, "the first run has begun", func() bool { return strings.Contains(p.Stderr.String(), "1/1") })
+			if code := p.EndBy(t, s); code != 1 || !strings.HasSuffix(p.Stderr.String(), "interrupted: nothing was measured\n") || p.Stdout.String() != "" {
+				t.Errorf("exit code %d: %s", code, p.Stderr.String())
+			}
+			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("leaves a folder: %v", err)
+			}
+		})
+	}
+}
+
+// TestInterruptBuild ends subcommands while they build the server.
+func TestInterruptBuild(t *testing.T) {
 	t.Parallel()
-	out := filepath.Join(t.TempDir(), "results")
-	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "broadcast", "-arms", "optimized", "-window", "60s")
-	until(t, "the first run has begun", func() bool { return strings.Contains(p.stderr.String(), "1/1") })
-	if err := p.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
+	for _, args := range [][]string{{"run", "-out", filepath.Join(t.TempDir(), "results")}, {"live", "-no-open", "-addr", "127.0.0.1:0"}, {"anchor"}} {
+		p := programtest.Start(t, args...)
+		p.Child(t, "go build")
+		p.EndBy(t, syscall.SIGHUP)
 	}
-	if code := p.exit(t); code != 1 || !strings.HasSuffix(p.stderr.String(), "interrupted: nothing was measured\n") || p.stdout.String() != "" {
-		t.Errorf("exit code %d: %s", code, p.stderr.String())
-	}
-	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("leaves a folder: %v", err)
+}
+
+// TestInterruptOthers ends the other subcommands that start processes.
+func TestInterruptOthers(t *testing.T) {
+	t.Parallel()
+	for _, s := range programtest.Endings {
+		for name, args := range map[string][]string{
+			"live":   {"live", "-no-open", "-addr", "127.0.0.1:0", "-server", server, "-connections", "10"},
+			"anchor": {"anchor", "-server", server, "-only", "idle"},
+		} {
+			t.Run(name+", "+s.String(), func(t *testing.T) {
+				t.Parallel()
+				p := programtest.Start(t, args...)
+				p.Child(t, " load")
+				want := map[string]int{"live": 0, "anchor": 1}[name]
+				if code := p.EndBy(t, s); code != want {
+					t.Errorf("exit code %d, want %d: %s", code, want, p.Stderr.String())
+				}
+			})
+		}
 	}
 }
 
@@ -144,16 +173,16 @@ func TestInterruptBeforeTheFirstRun(t *testing.T) {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
-	until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
-	p.child(t, " load")
-	children := p.children(t)
+	p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+	programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
+	p.Child(t, " load")
+	children := p.Children(t)
 	if err := p.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	p.exit(t)
+	p.Exit(t)
 	for pid, line := range children {
-		until(t, line+"has ended", func() bool { return !alive(pid) })
+		programtest.Until(t, line+"has ended", func() bool { return !programtest.Alive(pid) })
 	}
 	if f, err := result.Read(out); err != nil || len(f.Samples) != 1 || f.Manifest.Done != 1 || f.Manifest.Partial == "" {
 		t.Errorf("%+v, %v", f, err)
@@ -169,25 +198,25 @@ func TestProcessDies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "results")
-			p := started(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
-			until(t, "the second run has begun", func() bool { return strings.Contains(p.stderr.String(), "2/2") })
-			p.child(t, " load") // the last to be started
-			pid := p.child(t, c.command)
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+			programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
+			p.Child(t, " load") // the last to be started
+			pid := p.Child(t, c.command)
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			code := p.exit(t)
-			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+			code := p.Exit(t)
+			lines := strings.Split(strings.TrimSpace(p.Stderr.String()), "\n")
 			last := lines[len(lines)-1]
 			if code != 1 || !strings.HasPrefix(last, "compare: ") || !strings.Contains(last, c.name) || !strings.Contains(last, "killed") || !strings.Contains(last, "1 of 2 runs failed") {
-				t.Errorf("exit code %d: %s", code, p.stderr.String())
+				t.Errorf("exit code %d: %s", code, p.Stderr.String())
 			}
 			f, err := result.Read(out)
 			if err != nil || len(f.Samples) != 1 || f.Samples[0].Scenario != "storm" || len(f.Manifest.Failed) != 1 || f.Manifest.Partial == "" {
 				t.Errorf("%+v, %v", f, err)
 			}
-			if !strings.Contains(p.stdout.String(), "1 of 2 runs failed") {
-				t.Errorf("the table does not say that something is missing: %s", p.stdout.String())
+			if !strings.Contains(p.Stdout.String(), "1 of 2 runs failed") {
+				t.Errorf("the table does not say that something is missing: %s", p.Stdout.String())
 			}
 		})
 	}
@@ -206,28 +235,28 @@ func TestBadInput(t *testing.T) {
 	closed := freePort(t)
 	self := strconv.Itoa(os.Getpid())
 	for want, args := range map[string][]string{
-		`arm: "fast" is unknown`:                       {"-arms", "fast"},
-		`scenario: "fly" is unknown`:                   {"-scenarios", "fly"},
-		`profile "huge" is unknown`:                    {"-profile", "huge"},
-		`the server has no setting SEND_QUEU`:          {"-arm", "a=SEND_QUEU=1"},
-		`arm a: run: the server of arm a does not get`: {"-arms", "none", "-arm", "a=MODE=fast"},
-		`holds results already`:                        {"-out", taken},
-		`not a directory`:                              {"-out", "/dev/null/results"},
-		`is it a Tandem server?`:                       {"-server", "/bin/false"},
-		`pid 2147483647`:                               {"-arms", "none", "-arm", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
-		`does not answer`:                              {"-arms", "none", "-arm", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
+		`arm: "fast" is unknown`:                                           {"-arms", "fast"},
+		`scenario: "fly" is unknown`:                                       {"-scenarios", "fly"},
+		`profile "huge" is unknown`:                                        {"-profile", "huge"},
+		`the server has no setting SEND_QUEU`:                              {"-arm", "a=SEND_QUEU=1"},
+		`-arm a cannot be measured: run: the server of arm a does not get`: {"-arms", "none", "-arm", "a=MODE=fast"},
+		`holds results already`:                                            {"-out", taken},
+		`not a directory`:                                                  {"-out", "/dev/null/results"},
+		`is it a Tandem server?`:                                           {"-server", "/bin/false"},
+		`pid 2147483647`:                                                   {"-arms", "none", "-arm", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
+		`does not answer`:                                                  {"-arms", "none", "-arm", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "results")
-			p := started(t, append([]string{"run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm"}, args...)...)
-			code := p.exit(t)
-			lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
-			if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, "compare: ") || !strings.Contains(last, want) {
-				t.Errorf("exit code %d: %s", code, p.stderr.String())
+			p := programtest.Start(t, append([]string{"run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm"}, args...)...)
+			code := p.Exit(t)
+			lines := strings.Split(strings.TrimSpace(p.Stderr.String()), "\n")
+			if last := lines[len(lines)-1]; code != command.StatusUsage || !strings.HasPrefix(last, "compare: ") || !strings.Contains(last, want) {
+				t.Errorf("exit code %d: %s", code, p.Stderr.String())
 			}
-			if p.stdout.String() != "" {
-				t.Errorf("shows figures: %s", p.stdout.String())
+			if p.Stdout.String() != "" {
+				t.Errorf("shows figures: %s", p.Stdout.String())
 			}
 			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("leaves a folder: %v", err)
@@ -236,24 +265,50 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestBadValues: a value that cannot be used has the exit code of a wrong flag, in
+// every subcommand.
+func TestBadValues(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, args := range [][]string{
+		{"run", "-nonsense"}, {"run", "surplus"}, {"run", "-repeats", "-1"}, {"run", "-repeats", "x"}, {"run", "-connections", "5,x"},
+		{"run", "-budget", "-1s"}, {"run", "-window", "-1s"}, {"run", "-size", "1"}, {"run", "-server", missing},
+		{"report"}, {"report", "-nonsense"}, {"report", missing}, {"report", missing, missing}, {"report", "-bench", missing},
+		{"live", "-connections", "-1"}, {"live", "-addr", "here"}, {"live", "-addr", "192.0.2.1:0"}, {"live", "-server", missing},
+		{"drive"}, {"drive", "-target", "a"}, {"drive", "-target", "a=h:1", "-rate", "NaN"}, {"drive", "-target", "a=h:1", "-metrics", "x"},
+		{"drive", "-target", "a=h:1", "-metrics", "127.0.0.1:0", "-redis", "http://h"},
+		{"drive", "-target", "a=h:1", "-connect-rate", "0"}, {"drive", "-target", "a=h:1", "-channels", "0"},
+		{"load", "surplus"}, {"redis", "-port", "99999"}, {"redis", "-port", "0"},
+		{"anchor", "-repeats", "0"}, {"anchor", "-only", "fly"}, {"anchor", "-protocol", "smoke"}, {"anchor", "-peer", "unknown"},
+		{"anchor", "-floor", missing}, {"anchor", "-env", "MODE"}, {"anchor", "-payload", "1"}, {"anchor", "-load-cpu", "0"}, {"anchor", "-load-cpu", "-3"},
+		{"anchor", "-low-time", "-1s"}, {"anchor", "-server", missing},
+		{"fly"}, {},
+	} {
+		p := programtest.Start(t, args...)
+		if code := p.Exit(t); code != command.StatusUsage || p.Stderr.String() == "" || p.Stdout.String() != "" {
+			t.Errorf("compare %q: exit code %d, %s%s", args, code, p.Stdout.String(), p.Stderr.String())
+		}
+	}
+}
+
 // TestBudget leaves out what does not fit, for all arms alike.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	f, p := measured(t, "-scenarios", "storm,broadcast", "-repeats", "9", "-budget", "1ms", "-arms", "idiomatic,optimized")
-	if len(f.Samples) != 4 || f.Manifest.Planned != 4 || f.Manifest.Partial != "" || !strings.Contains(p.stderr.String(), "the rest of repeat 2 is left out") {
-		t.Errorf("%d samples, %+v: %s", len(f.Samples), f.Manifest, p.stderr.String())
+	if len(f.Samples) != 4 || f.Manifest.Planned != 4 || f.Manifest.Partial != "" || !strings.Contains(p.Stderr.String(), "the rest of repeat 2 is left out") {
+		t.Errorf("%d samples, %+v: %s", len(f.Samples), f.Manifest, p.Stderr.String())
 	}
 }
 
 func TestList(t *testing.T) {
-	p := started(t, "run", "-list", "-scenarios", "burst,idle")
-	code := p.exit(t)
-	if said := p.stdout.String(); code != 0 || !strings.HasPrefix(said, "burst: Burst\n") || !strings.Contains(said, "idle: Idle memory\n") {
-		t.Errorf("exit code %d: %s %s", code, said, p.stderr.String())
+	p := programtest.Start(t, "run", "-list", "-scenarios", "burst,idle")
+	code := p.Exit(t)
+	if said := p.Stdout.String(); code != 0 || !strings.HasPrefix(said, "burst: Burst\n") || !strings.Contains(said, "idle: Idle memory\n") {
+		t.Errorf("exit code %d: %s %s", code, said, p.Stderr.String())
 	}
-	p = started(t, "run", "-list", "-profile", "huge")
-	if code := p.exit(t); code != 1 || !strings.Contains(p.stderr.String(), `profile "huge" is unknown`) {
-		t.Errorf("exit code %d: %s", code, p.stderr.String())
+	p = programtest.Start(t, "run", "-list", "-profile", "huge")
+	if code := p.Exit(t); code != command.StatusUsage || !strings.Contains(p.Stderr.String(), `profile "huge" is unknown`) {
+		t.Errorf("exit code %d: %s", code, p.Stderr.String())
 	}
 }
 
@@ -261,20 +316,20 @@ func TestList(t *testing.T) {
 func TestWithoutRedis(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := newProgram(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "channels,redis-restart", "-arms", "optimized")
+	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "channels,redis-restart", "-arms", "optimized")
 	p.Env = append(p.Env, "PATH="+t.TempDir())
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if code := p.exit(t); code != 0 || !strings.Contains(p.stderr.String(), "using an embedded Redis") {
-		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	if code := p.Exit(t); code != 0 || !strings.Contains(p.Stderr.String(), "using an embedded Redis") {
+		t.Fatalf("exit code %d: %s", code, p.Stderr.String())
 	}
 	f, err := result.Read(out)
 	if err != nil || len(f.Samples) != 2 || !f.Samples[0].Sound() || !f.Samples[1].Sound() || !f.Manifest.Redis.Embedded {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if !strings.Contains(p.stdout.String(), "mbedded") {
-		t.Errorf("the table does not say so: %s", p.stdout.String())
+	if !strings.Contains(p.Stdout.String(), "mbedded") {
+		t.Errorf("the table does not say so: %s", p.Stdout.String())
 	}
 }
 
@@ -282,7 +337,7 @@ func TestWithoutRedis(t *testing.T) {
 func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := newProgram(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-arms", "optimized",
+	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-arms", "optimized",
 		"-scenarios", "idle,broadcast,channels,publish,churn,redis-restart", "-connections", "200,1500", "-window", "300ms")
 	p.Cmd.Args = append([]string{"sh", "-c", `ulimit -n 2100; exec "$0" "$@"`, p.Path}, p.Cmd.Args[1:]...)
 	p.Path = "/bin/sh"
@@ -291,16 +346,16 @@ func TestSeveralProcesses(t *testing.T) {
 	}
 	nodes := 0
 	ended := make(chan int, 1)
-	go func() { ended <- p.exit(t) }()
+	go func() { ended <- p.Exit(t) }()
 	for code := -1; code < 0; {
 		select {
 		case code = <-ended:
 			if code != 0 {
-				t.Fatalf("exit code %d: %s", code, p.stderr.String())
+				t.Fatalf("exit code %d: %s", code, p.Stderr.String())
 			}
 		case <-time.After(20 * time.Millisecond):
 			now := 0
-			for _, line := range p.children(t) {
+			for _, line := range p.Children(t) {
 				if strings.HasPrefix(line, server) {
 					now++
 				}
@@ -336,7 +391,7 @@ func TestExternalServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Stop(0)
-	until(t, "the server is ready", func() bool {
+	programtest.Until(t, "the server is ready", func() bool {
 		response, err := http.Get("http://" + internal + "/readyz")
 		if err != nil {
 			return false
@@ -367,8 +422,8 @@ func TestExternalServer(t *testing.T) {
 	if len(f.Manifest.Skipped) != 2 || strings.Contains(fmt.Sprint(f.Manifest), "secret") {
 		t.Errorf("manifest %+v", f.Manifest)
 	}
-	if strings.Contains(p.stderr.String(), "building") || s.Died() != nil {
-		t.Errorf("%v: %s", s.Died(), p.stderr.String())
+	if strings.Contains(p.Stderr.String(), "building") || s.Died() != nil {
+		t.Errorf("%v: %s", s.Died(), p.Stderr.String())
 	}
 }
 

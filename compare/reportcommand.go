@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/tandem-ws/tandem/compare/report"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runReport(_ context.Context, args []string) error {
@@ -23,7 +24,7 @@ func runReport(_ context.Context, args []string) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return errUsage
+		return command.ErrUsage
 	}
 	switch {
 	case *bench && flags.NArg() == 1:
@@ -43,8 +44,8 @@ func runReport(_ context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return report.Changes(os.Stdout, before, after)
+		return report.Changes(os.Stdout, before, after, command.Columns(os.Stdout))
 	}
 	flags.Usage()
-	return errUsage
+	return command.ErrUsage
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-ws/tandem/compare/report"
 	"github.com/tandem-ws/tandem/compare/run"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runRun(ctx context.Context, args []string) error {
@@ -41,7 +42,7 @@ func runRun(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
 	list := flags.Bool("list", false, "say what each scenario shows, and what it puts arms through; measure nothing")
 	verbose := flags.Bool("v", false, "show what servers, load and Redis say")
-	if err := parse(flags, args); err != nil {
+	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
 	if *verbose {
@@ -85,7 +86,7 @@ func show(w io.Writer, folder string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Table(w); err != nil {
+	if err := r.Table(w, command.Columns(os.Stdout)); err != nil {
 		return err
 	}
 	files, err := r.Write(folder)

@@ -18,7 +18,10 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
+	"github.com/tandem-ws/tandem/compare/load"
+	"github.com/tandem-ws/tandem/compare/payload"
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
@@ -51,6 +54,8 @@ type Options struct {
 	// waking it costs is in the writes of who is measured.
 	LoadSleeps bool
 	Sizes      Sizes
+	// Columns is the width that the table must fit; 0 means any.
+	Columns int
 	// Log is told of every run.
 	Log *slog.Logger
 }
@@ -62,7 +67,8 @@ type Options struct {
 // channel.
 type Peer struct{ Name, Program string }
 
-func (o *Options) check() error {
+// Check returns ErrOptions if the options cannot be used.
+func (o *Options) Check() error {
 	if o.Repeats < 1 {
 		return fmt.Errorf("%w: %d repeats", ErrOptions, o.Repeats)
 	}
@@ -73,6 +79,21 @@ func (o *Options) check() error {
 	}
 	if o.ServerCPU == o.LoadCPU {
 		return fmt.Errorf("%w: server and load on the same CPU %d: the ratios would tell nothing", ErrOptions, o.LoadCPU)
+	}
+	if o.ServerCPU < 0 || o.LoadCPU < 0 {
+		return fmt.Errorf("%w: CPUs %d and %d: they are counted from 0", ErrOptions, o.ServerCPU, o.LoadCPU)
+	}
+	if protocols := []string{"", load.Centrifuge, load.Raw, load.SSE, load.Stream}; !slices.Contains(protocols, o.Protocol) {
+		return fmt.Errorf("%w: protocol %q: choose one of %s", ErrOptions, o.Protocol, strings.Join(protocols[1:], ", "))
+	}
+	if s := o.Sizes; s.LowTime < 0 || s.ManyTime < 0 || s.Payload != 0 && s.Payload < payload.MinSize {
+		return fmt.Errorf("%w: times of %v and %v, messages of %d bytes: times are positive, and a message has at least %d bytes",
+			ErrOptions, s.LowTime, s.ManyTime, s.Payload, payload.MinSize)
+	}
+	for _, peer := range o.Peers {
+		if peer.Program == "" && !slices.Contains(Builtin, peer.Name) {
+			return fmt.Errorf("%w: no peer %q is built in, there are %v: give NAME=PROGRAM", ErrOptions, peer.Name, Builtin)
+		}
 	}
 	for _, kv := range o.Env {
 		if i := slices.Index([]byte(kv), '='); i < 1 {
@@ -96,7 +117,7 @@ func (s samples) of(scenario string, subject int) []sample {
 // Run measures and writes the table to out. It moves this process to the load's
 // CPU.
 func Run(ctx context.Context, o Options, out io.Writer) error {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	if err := process.Pin(o.LoadCPU); err != nil {

@@ -21,11 +21,11 @@ func TestBuildFloorSaysWhatIsWrong(t *testing.T) {
 	if err := os.WriteFile(source, []byte("int main( {"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := BuildFloor(dir, source); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "broken.c") {
+	if _, err := BuildFloor(t.Context(), dir, source); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "broken.c") {
 		t.Errorf("got %v", err)
 	}
 	t.Setenv("PATH", dir)
-	if _, err := BuildFloor(dir, ""); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "install") {
+	if _, err := BuildFloor(t.Context(), dir, ""); !errors.Is(err, ErrCompiler) || !strings.Contains(err.Error(), "install") {
 		t.Errorf("without a compiler: %v", err)
 	}
 }
@@ -104,6 +104,18 @@ func TestTable(t *testing.T) {
 	} {
 		if got := strings.Join(rows[title], "|"); got != want {
 			t.Errorf("%s: %s\nwant %s", title, got, want)
+		}
+	}
+	var narrow bytes.Buffer
+	writeTable(&narrow, Options{Name: "optimized", Repeats: 2, Goals: true, Peers: []Peer{{Name: "other"}}, Columns: 80}, all)
+	for line := range strings.Lines(narrow.String()) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+			t.Errorf("%d columns on a narrow terminal: %s", n, line)
+		}
+	}
+	for _, want := range []string{"  other       12.0 us\n", "0.900 (0.600 to 1.20) x floor", "  goal        1.08\n  met         yes\n", "  flawed      1 of 6\n"} {
+		if !strings.Contains(narrow.String(), want) {
+			t.Errorf("on a narrow terminal there is no %q:\n%s", want, &narrow)
 		}
 	}
 	if strings.Contains(out.String(), "a channel each  ") && rows["idle connection, a channel each"] != nil {

@@ -1,6 +1,7 @@
 package anchor
 
 import (
+	"context"
 	_ "embed" // floor.c
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ var floorSource []byte
 
 // BuildFloor compiles a floor program into dir and returns its path: source, or
 // when that is empty the floor.c that belongs to this package.
-func BuildFloor(dir, source string) (string, error) {
+func BuildFloor(ctx context.Context, dir, source string) (string, error) {
 	if source == "" {
 		source = filepath.Join(dir, "floor.c")
 		if err := os.WriteFile(source, floorSource, 0o600); err != nil {
@@ -31,7 +32,12 @@ func BuildFloor(dir, source string) (string, error) {
 			continue
 		}
 		program := filepath.Join(dir, "floor")
-		said, err := exec.Command(path, "-O2", "-w", "-o", program, source).CombinedOutput()
+		build := exec.CommandContext(ctx, path, "-O2", "-w", "-o", program, source)
+		build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // it removes its files
+		said, err := build.CombinedOutput()
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
 		if err != nil {
 			return "", fmt.Errorf("%w: %s %s: %w: %s", ErrCompiler, compiler, source, err, firstLine(said))
 		}

@@ -89,7 +89,6 @@ func values(runs []sample, value func(sample) float64) []float64 {
 
 func writeTable(out io.Writer, o Options, all samples) {
 	t := table.NewWriter()
-	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.SetTitle("%s against the floor: median (range) of %d", o.Name, o.Repeats)
@@ -104,6 +103,7 @@ func writeTable(out io.Writer, o Options, all samples) {
 	}
 	t.SetColumnConfigs(columns)
 	var flaws []string
+	var rows []table.Row
 	for _, l := range lines {
 		server := len(o.Peers) + 1
 		if len(all.of(l.scenario, server)) == 0 {
@@ -136,15 +136,46 @@ func writeTable(out io.Writer, o Options, all samples) {
 				}
 			}
 		}
-		t.AppendRow(append(row, goal, met, share(flawed, total), share(disturbed, total)))
+		rows = append(rows, append(row, goal, met, share(flawed, total), share(disturbed, total)))
 	}
-	t.SetCaption("CPU is the process's, user and system. Flawed: messages or connections were lost. Disturbed: other programs used more than %.2f CPUs.\n"+
+	t.AppendRows(rows)
+	caption := fmt.Sprintf("CPU is the process's, user and system. Flawed: messages or connections were lost. Disturbed: other programs used more than %.2f CPUs.\n"+
 		"(*) Against the floor's delivery at the low rate, which is one of thousands in a row; a woken floor gets as many messages for one connection.", noisy)
-	t.Render()
+	rendered := t.Render()
+	if first, _, _ := strings.Cut(rendered, "\n"); o.Columns > 0 && text.StringWidth(first) > o.Columns {
+		rendered, caption = stacked(o, rows), text.WrapSoft(caption, o.Columns)
+	}
+	// like the table's own writes, these are not checked
+	_, _ = fmt.Fprintln(out, rendered)
+	_, _ = fmt.Fprintln(out, caption)
 	slices.Sort(flaws)
 	for _, f := range slices.Compact(flaws) {
-		_, _ = fmt.Fprintln(out, "flawed:", f) // like the table's own writes
+		_, _ = fmt.Fprintln(out, "flawed:", f)
 	}
+}
+
+// stacked is the table with a line for each subject, for narrow terminals.
+func stacked(o Options, rows []table.Row) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s against the floor: median (range) of %d\n", o.Name, o.Repeats)
+	for _, row := range rows {
+		cell := func(i int) string { return fmt.Sprint(row[i]) }
+		fmt.Fprintf(&b, "\n%s\n  %-10s  %s\n", cell(0), "floor", strings.TrimSpace(cell(2)+" "+cell(1)))
+		for subject := 1; subject <= len(o.Peers)+1; subject++ {
+			figure, ratio := cell(1+2*subject), cell(2+2*subject)
+			fmt.Fprintf(&b, "  %-10s  %s\n", o.name(subject), strings.TrimSpace(figure+" "+cell(1)))
+			if ratio != "-" {
+				fmt.Fprintf(&b, "  %-10s  %s x floor\n", "", ratio)
+			}
+		}
+		last := len(row) - 4
+		for i, name := range []string{"goal", "met", "flawed", "disturbed"} {
+			if says := cell(last + i); says != "" {
+				fmt.Fprintf(&b, "  %-10s  %s\n", name, says)
+			}
+		}
+	}
+	return b.String()
 }
 
 // name is what a subject is called.

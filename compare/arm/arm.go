@@ -23,8 +23,10 @@ type Arm struct {
 	Name string
 	// Env are the KEY=VALUE settings of a server that compare starts.
 	Env []string
-	// External is the running server that is measured instead; nil: none.
+	// External is the running server that is measured instead; nil if there is none.
 	External *External
+	// Custom means that the user has defined it.
+	Custom bool
 }
 
 // External is a server that somebody else started and will stop.
@@ -132,7 +134,7 @@ func Parse(spec string) (Arm, error) {
 	}
 	if strings.HasPrefix(rest, "ws://") || strings.HasPrefix(rest, "wss://") {
 		e, err := parseExternal(name, rest)
-		return Arm{Name: name, External: e}, err
+		return Arm{Name: name, External: e, Custom: true}, err
 	}
 	env, err := settings(name, rest, validKey)
 	if err != nil {
@@ -143,7 +145,7 @@ func Parse(spec string) (Arm, error) {
 			return Arm{}, fmt.Errorf("%w: %s: %s is compare's to set: leave it out", ErrArm, name, key)
 		}
 	}
-	return Arm{Name: name, Env: env}, nil
+	return Arm{Name: name, Env: env, Custom: true}, nil
 }
 
 // settings splits KEY=VALUE,KEY=VALUE.

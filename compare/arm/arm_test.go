@@ -25,6 +25,7 @@ func TestParse(t *testing.T) {
 			}}},
 	} {
 		got, err := Parse(c.spec)
+		c.want.Custom = true
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v %+v, %v", c.spec, got, got.External, err)
 		}

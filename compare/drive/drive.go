@@ -52,12 +52,15 @@ func (o *Options) check() error {
 	switch {
 	case len(o.Targets) == 0:
 		return fmt.Errorf("%w: no target: give -target NAME=HOST:PORT", ErrOptions)
-	case o.Connections < 1 || o.ConnectRate <= 0:
-		return fmt.Errorf("%w: %d connections, %g a second: both must be more than 0", ErrOptions, o.Connections, o.ConnectRate)
-	case o.Rate < 0 || o.Size < payload.MinSize:
+	case o.Connections < 1 || !(o.ConnectRate > 0 && o.ConnectRate <= maxRate):
+		return fmt.Errorf("%w: %d connections, %g a second: both must be positive numbers", ErrOptions, o.Connections, o.ConnectRate)
+	case !(o.Rate >= 0 && o.Rate <= maxRate) || o.Size < payload.MinSize:
 		return fmt.Errorf("%w: %g messages a second of %d bytes: a message has at least %d", ErrOptions, o.Rate, o.Size, payload.MinSize)
 	case o.Channels < 1:
 		return fmt.Errorf("%w: %d channels", ErrOptions, o.Channels)
+	}
+	if _, _, err := net.SplitHostPort(o.Metrics); err != nil {
+		return fmt.Errorf("%w: -metrics %q: write HOST:PORT", ErrOptions, o.Metrics)
 	}
 	seen := map[string]bool{}
 	for _, t := range o.Targets {
@@ -70,6 +73,7 @@ func (o *Options) check() error {
 }
 
 const (
+	maxRate = 1e6 // a second
 	// turn is how often connections are looked after and figures taken.
 	turn = time.Second
 	// retry is the pause before Redis or a target's name is tried again.

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -108,7 +106,7 @@ type stage struct {
 	options   Options
 	controls  *controls
 	client    *http.Client
-	dir       string
+	remove    func() // the server that was built
 	redis     *redis
 	arms      []*arm
 	publisher *publish.Publisher
@@ -121,17 +119,14 @@ func (s *stage) say(format string, a ...any) {
 
 // start starts Redis, both arms and the publisher.
 func (s *stage) start(ctx context.Context, on placement) (err error) {
-	program := s.options.Server
-	if program == "" {
-		if s.dir, err = os.MkdirTemp("", "tandem-live-"); err != nil {
-			return fmt.Errorf("live: directory for the server: %w", err)
-		}
+	if s.options.Server == "" {
 		s.say("building the server")
-		program = filepath.Join(s.dir, "server")
-		if err := node.Build(ctx, program, false); err != nil {
-			return err
-		}
 	}
+	program, remove, err := node.Program(ctx, s.options.Server, false)
+	if err != nil {
+		return err
+	}
+	s.remove = remove
 	if s.redis, err = startRedis(on.redis); err != nil {
 		return err
 	}
@@ -169,8 +164,8 @@ func (s *stage) stop() error {
 		failed = append(failed, s.redis.stop())
 	}
 	s.client.CloseIdleConnections()
-	if s.dir != "" {
-		failed = append(failed, os.RemoveAll(s.dir))
+	if s.remove != nil {
+		s.remove()
 	}
 	return errors.Join(failed...)
 }

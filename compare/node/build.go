@@ -8,39 +8,73 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// ErrBuild says that the server could not be built.
-var ErrBuild = errors.New("node: build the server")
+var (
+	// ErrBuild means that a program could not be built.
+	ErrBuild = errors.New("node: build")
+	// ErrProgram means that the program that was named cannot be run.
+	ErrProgram = errors.New("node: not a program")
+)
 
-const serverPackage = "github.com/tandem-ws/tandem"
+const module = "github.com/tandem-ws/tandem"
 
-// Build builds the server into path, with the race detector where race is set. It
-// returns the cause of ctx's end if that ended it, else ErrBuild with what is wrong.
+// Server is the folder of the server in this module.
+const Server = "."
+
+// Build builds the server into path, with the race detector if race is set. It
+// returns the cause of ctx's end if that ended it, else ErrBuild with the reason.
 func Build(ctx context.Context, path string, race bool) error {
-	// a revision stamped in would need git, which not everyone has
-	args := []string{"build", "-buildvcs=false", "-o", path}
+	var flags []string
 	if race {
-		args = append(args, "-race")
+		flags = []string{"-race"}
 	}
-	out, err := exec.CommandContext(ctx, "go", append(args, serverPackage)...).CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
+	return BuildFolder(ctx, path, Server, flags...)
+}
+
+// BuildFolder builds the program in a folder of this module, as Build does.
+func BuildFolder(ctx context.Context, path, folder string, flags ...string) error {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	case errors.Is(err, exec.ErrNotFound):
+	}
+	// Stamping the revision needs git, which not everyone has.
+	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
+	p, err := process.Start(process.Spec{Name: "go build", Path: "go", Args: append(args, module+strings.TrimPrefix(folder, "."))})
+	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%w: there is no go on the PATH: name a server that is built already with -server", ErrBuild)
-	case err != nil:
-		said := strings.TrimSpace(string(out))
-		return fmt.Errorf("%w: run this within Tandem's source, or name a server with -server: %w: %s",
-			ErrBuild, err, said[strings.LastIndexByte(said, '\n')+1:])
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBuild, err)
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		// The go command ends its compilers and removes what they wrote.
+		_ = p.Signal(os.Interrupt) // an error means that it has ended
+		timer := time.AfterFunc(buildGrace, func() { _ = p.Signal(os.Kill) })
+		<-p.Done()
+		timer.Stop()
+		return context.Cause(ctx)
+	}
+	if err := p.Wait(); err != nil {
+		return fmt.Errorf("%w: run this within Tandem's source, or name a server with -server: %w", ErrBuild, err)
 	}
 	return nil
 }
+
+// buildGrace is how long an interrupted build may take to end.
+const buildGrace = 10 * time.Second
 
 // Program is the program named, or, if none is, the server built as Build does,
 // in a folder of its own. The caller calls remove when it needs it no more.
 func Program(ctx context.Context, named string, race bool) (path string, remove func(), err error) {
 	if named != "" {
+		if _, err := exec.LookPath(named); err != nil {
+			return "", nil, fmt.Errorf("%w: %w", ErrProgram, err)
+		}
 		return named, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "tandem-node-")

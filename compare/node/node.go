@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,22 @@ func Modes() []string {
 		return []string{Idiomatic, Optimized}
 	}
 	return []string{Idiomatic}
+}
+
+// ErrMode means that there is no such mode.
+var ErrMode = errors.New("node: unknown mode")
+
+// CheckModes returns ErrMode unless this system can run all of modes.
+func CheckModes(modes []string) error {
+	if len(modes) == 0 {
+		return fmt.Errorf("%w: none is named", ErrMode)
+	}
+	for _, mode := range modes {
+		if !slices.Contains(Modes(), mode) {
+			return fmt.Errorf("%w %q: choose %s", ErrMode, mode, strings.Join(Modes(), " or "))
+		}
+	}
+	return nil
 }
 
 // ErrNotReady says that a server was not ready in time.

@@ -17,8 +17,9 @@ import (
 var ErrNothing = errors.New("report: the two folders have no arm and scenario in common")
 
 // Changes compares two folders, arm by arm and point by point: medians, ranges,
-// the p of the Mann-Whitney U test, and result.Judge's word.
-func Changes(w io.Writer, before, after *Report) error {
+// the p of the Mann-Whitney U test, and result.Judge's word. The lines are no longer
+// than columns.
+func Changes(w io.Writer, before, after *Report, columns int) error {
 	t := newTable([]string{"", "arm", "before", "after", "change", "p", ""}, 1, 6)
 	n := make(map[result.Verdict]int)
 	rows := 0
@@ -67,10 +68,10 @@ func Changes(w io.Writer, before, after *Report) error {
 			fmt.Fprintf(&b, "! %s: %s\n", r.folder.Path, s)
 		}
 	}
-	fmt.Fprintf(&b, "before: %s\nafter:  %s\n%s\n", before.says(), after.says(), t.Render())
+	fmt.Fprintf(&b, "before: %s\nafter:  %s\n%s\n", before.says(), after.says(), fit(t, columns))
 	fmt.Fprintf(&b, "%d better, %d worse, %d within the noise, %d with one run on a side.\np is of the Mann-Whitney U test; it has a say from four runs on both sides, else ranges that do not touch decide.\n",
 		n[result.Better], n[result.Worse], n[result.Noise], n[result.Unknown])
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, wrap(b.String(), columns))
 	return err
 }
 

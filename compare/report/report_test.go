@@ -21,7 +21,7 @@ import (
 func tableText(t *testing.T, r *Report) string {
 	t.Helper()
 	var b strings.Builder
-	if err := r.Table(&b); err != nil {
+	if err := r.Table(&b, 200); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -58,11 +58,25 @@ func TestTableHasMediansRangesRatiosAndDefeats(t *testing.T) {
 	if strings.Contains(have, "latency max") {
 		t.Error("a figure without better and worse is in the headline table")
 	}
-	for line := range strings.Lines(have) {
-		if n := len([]rune(line)); n > 150 && strings.HasPrefix(line, "│") {
-			t.Errorf("%d columns are too many for a terminal", n)
-			break
+}
+
+// TestTableFitsTheTerminal: the same is said on every terminal.
+func TestTableFitsTheTerminal(t *testing.T) {
+	r := read(t, folder(t, lossy))
+	for _, columns := range []int{40, 60, 80, 100, 132, 200} {
+		var b strings.Builder
+		if err := r.Table(&b, columns); err != nil {
+			t.Fatal(err)
 		}
+		for line := range strings.SplitSeq(b.String(), "\n") {
+			if n := len([]rune(line)); n > columns {
+				t.Errorf("%d columns: a line takes %d: %s", columns, n, line)
+			}
+		}
+		if columns < 80 {
+			continue
+		}
+		wants(t, "the table", squeeze(b.String()), "23.4 KB", "240 B", "(238 to 242)", "100× less: better", "not judged: flawed runs", "FLAWED: 1 of 5 runs", "INCOMPLETE")
 	}
 }
 
@@ -308,19 +322,26 @@ func TestChanges(t *testing.T) {
 		}
 	}))
 	var b strings.Builder
-	if err := Changes(&b, before, after); err != nil {
+	if err := Changes(&b, before, after, 200); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, "the comparison", squeeze(b.String()),
 		`not measured alike: kernel was "6.18", is "6.19"`, "commit abc123", "commit def456",
 		"2× less 0.008 better", "3× more 0.008 worse", "1 better, 1 worse",
 	)
+	b.Reset()
+	if err := Changes(&b, before, after, 80); err != nil {
+		t.Fatal(err)
+	}
+	if n := widest(b.String()); n > 80 {
+		t.Errorf("a line takes %d columns:\n%s", n, b.String())
+	}
 	other := read(t, folder(t, func(m *result.Manifest, samples *[]result.Sample) {
 		m.Arms = []result.Arm{{Name: "x"}}
 		*samples = (*samples)[:1]
 		(*samples)[0].Arm = "x"
 	}))
-	if err := Changes(io.Discard, before, other); !errors.Is(err, ErrNothing) {
+	if err := Changes(io.Discard, before, other, 200); !errors.Is(err, ErrNothing) {
 		t.Errorf("two folders without anything in common: %v", err)
 	}
 }

@@ -181,36 +181,6 @@ func busy(samples []*result.Sample) string {
 	return strings.Join(parts, ", ")
 }
 
-// Table writes the leading figures, what is not sound, and where arms lose, as
-// plain text.
-func (r *Report) Table(w io.Writer) error {
-	var b strings.Builder
-	for _, s := range r.alarms() {
-		b.WriteString("! " + s + "\n")
-	}
-	for _, t := range r.troubles() {
-		fmt.Fprintf(&b, "  %s: %s, %s, run %s: %s\n", t.Kind, t.Arm, t.Scenario, t.Runs, t.Why)
-	}
-	t := r.headTable(plain)
-	narrow := []table.ColumnConfig{{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20}, {Number: 3 + len(r.arms), WidthMax: 20}}
-	for i := range r.arms {
-		narrow = append(narrow, table.ColumnConfig{Number: 3 + i, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	for i := range narrow {
-		narrow[i].WidthMaxEnforcer = text.WrapSoft
-	}
-	t.SetColumnConfigs(narrow)
-	b.WriteString("\n" + t.Render() + "\n" + r.how() + "\n")
-	for _, l := range r.losses() {
-		b.WriteString("\n" + l.title() + "\n")
-		for _, s := range l.says() {
-			b.WriteString("  " + s + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
 // how says how the tables are to be read.
 func (r *Report) how() string {
 	s := fmt.Sprintf("Median (range) of up to %s.", count(r.repeats(), "run"))

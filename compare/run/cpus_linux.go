@@ -10,7 +10,7 @@ import (
 func cpus() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("%w: read CPU affinity: %w", ErrOptions, err)
+		return nil, fmt.Errorf("run: read CPU affinity: %w", err)
 	}
 	var list []int
 	for i := range len(set) * 64 {

@@ -14,9 +14,9 @@ import (
 )
 
 var (
-	// ErrOptions says that a run cannot be made as asked; the text says why.
+	// ErrOptions means that the options cannot be used; the text says why.
 	ErrOptions = errors.New("run")
-	// ErrPartial says that not all runs were made; what was measured is kept.
+	// ErrPartial means that some runs are missing; what was measured is kept.
 	ErrPartial = errors.New("run: partial")
 )
 
@@ -82,6 +82,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: there is nothing to measure", ErrOptions)
 	case o.Override.Bytes != 0 && (o.Override.Bytes < minBytes || o.Override.Bytes > maxBytes):
 		return fmt.Errorf("%w: messages of %d bytes: choose %d to %d", ErrOptions, o.Override.Bytes, minBytes, maxBytes)
+	case o.Budget < 0:
+		return fmt.Errorf("%w: a budget of %v: choose a positive time", ErrOptions, o.Budget)
 	case o.Override.Measure < 0 || o.Override.Measure > 10*time.Minute:
 		return fmt.Errorf("%w: windows of %v: choose up to 10m", ErrOptions, o.Override.Measure)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +27,7 @@ type session struct {
 	place    rig.Placement
 	manifest result.Manifest
 	writer   *result.Writer
+	remove   func() // the server that was built
 }
 
 // Run measures and returns the path of the results folder. ErrPartial comes with
@@ -37,7 +37,7 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	s := &session{o: o, began: time.Now()}
+	s := &session{o: o, began: time.Now(), remove: func() {}}
 	s.manifest.Started = time.Now().UTC().Truncate(time.Second)
 	// first of all, so that nobody waits for a folder that cannot be written
 	if s.writer, err = result.Create(s.out()); err != nil {
@@ -53,12 +53,8 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 		}
 		err = errors.Join(err, s.writer.Close())
 	}()
-	dir, err := os.MkdirTemp("", "tandem-compare-")
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrOptions, err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := s.prepare(ctx, dir); err != nil {
+	defer func() { s.remove() }()
+	if err := s.prepare(ctx); err != nil {
 		return "", err
 	}
 	if err := s.tryArms(ctx); err != nil {
@@ -83,7 +79,7 @@ func (s *session) out() string {
 }
 
 // prepare finds out all that can be known before the first run.
-func (s *session) prepare(ctx context.Context, dir string) error {
+func (s *session) prepare(ctx context.Context) error {
 	available, err := cpus()
 	if err != nil {
 		return err
@@ -94,7 +90,7 @@ func (s *session) prepare(ctx context.Context, dir string) error {
 	if len(s.plan.steps) == 0 {
 		return fmt.Errorf("%w: nothing is left to measure: %s: %s", ErrOptions, s.plan.skipped[0].Scenario, s.plan.skipped[0].Why)
 	}
-	if err := s.program(ctx, dir); err != nil {
+	if err := s.program(ctx); err != nil {
 		return err
 	}
 	if err := s.checkSettings(ctx); err != nil {
@@ -164,7 +160,7 @@ func quote(args []string) string {
 }
 
 // program sees that there is a server to start, if any arm needs one.
-func (s *session) program(ctx context.Context, dir string) (err error) {
+func (s *session) program(ctx context.Context) (err error) {
 	needed := false
 	for _, a := range s.o.Arms {
 		needed = needed || a.External == nil
@@ -174,10 +170,10 @@ func (s *session) program(ctx context.Context, dir string) (err error) {
 	}
 	if s.o.Server == "" {
 		s.say("building the server")
-		s.o.Server = filepath.Join(dir, "server")
-		if err := node.Build(ctx, s.o.Server, false); err != nil {
-			return err
-		}
+	}
+	if s.o.Server, s.remove, err = node.Program(ctx, s.o.Server, false); err != nil {
+		s.remove = func() {}
+		return err
 	}
 	s.manifest.Server, err = versionOf(ctx, s.o.Server)
 	return err
@@ -218,7 +214,7 @@ func (s *session) measure(ctx context.Context) error {
 	if len(s.place.Load) > 0 {
 		// the publisher is in this process; building the server is over
 		if err := process.Pin(s.place.Load...); err != nil {
-			return fmt.Errorf("%w: %w", ErrOptions, err)
+			return fmt.Errorf("run: %w", err)
 		}
 	}
 	debug.SetGCPercent(400) // a publisher that stops to collect is late
@@ -304,6 +300,9 @@ func (s *session) verdict(ctx context.Context, first error, row int) error {
 func (s *session) tryArms(ctx context.Context) error {
 	for _, a := range s.o.Arms {
 		if err := s.try(ctx, a); err != nil {
+			if a.Custom {
+				return fmt.Errorf("%w: -arm %s cannot be measured: %w", ErrOptions, a.Name, err)
+			}
 			return fmt.Errorf("arm %s: %w", a.Name, err)
 		}
 	}

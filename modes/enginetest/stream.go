@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -59,7 +58,7 @@ func testStreamConfirmation(t *testing.T, build Build) {
 	release(errRefused)
 	c.expectRefusal(http.StatusServiceUnavailable)
 	c.expectEnd()
-	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1)
+	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1)
 	n.settle(t)
 }
 

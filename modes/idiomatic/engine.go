@@ -13,8 +13,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/admission"
-	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -214,24 +212,24 @@ func (e *Engine) Lost(channels []string) { e.gap.add(channels, e.hub.nextEpoch()
 // admit lets one handshake in and counts it as a connection of protocol p from the
 // address that it returns. The caller owes release, unless the connection comes to
 // life.
-func (e *Engine) admit(p wire.Protocol, r *http.Request) (admission.Address, *admission.Refusal) {
-	address, refusal := e.config.Admission.AddRequest(r)
+func (e *Engine) admit(p wire.Protocol, r *http.Request) (modes.Address, *modes.Refusal) {
+	address, refusal := e.config.Door.EnterRequest(r)
 	if refusal == nil {
 		if refusal = e.count(p, r); refusal != nil {
-			e.config.Admission.Remove(address)
+			e.config.Door.Leave(address)
 		}
 	}
 	return address, refusal
 }
 
-func (e *Engine) count(p wire.Protocol, r *http.Request) *admission.Refusal {
+func (e *Engine) count(p wire.Protocol, r *http.Request) *modes.Refusal {
 	// The lock makes the connection limit exact: looking and counting are one.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.draining {
-		return handshake.RefusedDraining
+		return modes.RefusedDraining
 	}
-	if refusal := e.config.Admission.Admit(r.Host, r.Header.Get("Origin")); refusal != nil {
+	if refusal := e.config.Door.Admit(r.Host, r.Header.Get("Origin")); refusal != nil {
 		return refusal
 	}
 	e.stats.Connections[p].Add(1)
@@ -239,9 +237,9 @@ func (e *Engine) count(p wire.Protocol, r *http.Request) *admission.Refusal {
 }
 
 // release takes back what admit counted.
-func (e *Engine) release(p wire.Protocol, address admission.Address) {
+func (e *Engine) release(p wire.Protocol, address modes.Address) {
 	e.stats.Connections[p].Add(-1)
-	e.config.Admission.Remove(address)
+	e.config.Door.Leave(address)
 }
 
 // add makes c known, and has Serve wait for its two goroutines; false: the

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/admission"
-	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -26,29 +24,30 @@ type stream struct {
 // serveStream answers a request for a connection over HTTP; it returns when that
 // has ended.
 func (e *Engine) serveStream(w http.ResponseWriter, r *http.Request, p wire.Protocol) {
+	door := e.config.Door
 	if r.Method != http.MethodGet {
-		handshake.StreamOnly(e.config.Admission, e.stats, w, r)
+		door.StreamOnly(w, r)
 		return
 	}
 	if refusal := e.stream(w, r, p); refusal != nil {
-		handshake.Share(e.config.Admission, w.Header(), r.Host, r.Header.Get("Origin"))
+		door.ShareWith(w.Header(), r.Host, r.Header.Get("Origin"))
 		w.Header().Set("Connection", "close")
-		http.Error(w, e.stats.Refuse(refusal).Error(), refusal.Status)
+		http.Error(w, door.Refuse(refusal).Error(), refusal.Status)
 	}
 }
 
-func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol) *admission.Refusal {
+func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
 	s := socketOf(r)
 	s.deaf.Store(true)
 	if r.ContentLength != 0 {
-		return handshake.RefusedBody
+		return modes.RefusedBody
 	}
 	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
 	}
 	c.stream = &stream{w, http.NewResponseController(w)}
-	maps.Copy(w.Header(), handshake.StreamHeader(e.config.Admission, p, r.Host, r.Header.Get("Origin")))
+	maps.Copy(w.Header(), e.config.Door.StreamHeader(p, r.Host, r.Header.Get("Origin")))
 	// The stream's end is the connection's, as the header says.
 	w.Header().Set("Transfer-Encoding", "identity")
 	w.WriteHeader(http.StatusOK)
@@ -113,7 +112,7 @@ func (s *socket) ignore(n int, err error) (int, error) {
 	var buffer [512]byte
 	for unheard := 0; err == nil; unheard++ {
 		s.stats.BytesIn.Add(uint64(n))
-		if unheard == handshake.MaxDiscardedReads {
+		if unheard == modes.MaxUnheard {
 			err = errUnheard
 			break
 		}

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -129,7 +128,8 @@ type request struct {
 	audiences  []*audience
 	missing    int // audiences that are not confirmed yet
 	err        error
-	subscriber session.Subscriber
+	confirmed  func(error)
+	then       []func() // what was asked for in the meantime
 }
 
 // audienceOf returns the loop's audience of the channel, nil if it has none.

@@ -13,8 +13,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
-	"github.com/tandem-ws/tandem/modes/admission"
-	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -52,7 +50,7 @@ type handshaker struct {
 	// client, and whose connection it counts as.
 	fd        int32
 	forwarded []string
-	address   admission.Address
+	address   modes.Address
 
 	// authorization is kept where tokens are needed.
 	authorization []byte
@@ -64,7 +62,7 @@ func newHandshaker(e *Engine) *handshaker {
 		ReadBufferSize: modes.MaxRequestHeader,
 		OnRequest: func(uri []byte) error {
 			path, query, _ := bytes.Cut(uri, []byte{'?'})
-			protocol, ok := handshake.Endpoint(string(path), e.Echo)
+			protocol, ok := e.Door.Endpoint(string(path))
 			if !ok {
 				return errPlain
 			}
@@ -80,7 +78,7 @@ func newHandshaker(e *Engine) *handshaker {
 				h.origin = append(h.origin[:0], value...)
 			} else if e.Rules.Tokens != nil && string(key) == "Authorization" {
 				h.authorization = append(h.authorization[:0], value...)
-			} else if name := e.Admission.ForwardedHeader(); name != "" && string(key) == name {
+			} else if name := e.Door.ForwardedHeader(); name != "" && string(key) == name {
 				h.forwarded = append(h.forwarded, string(value))
 			}
 			return nil
@@ -94,7 +92,7 @@ func newHandshaker(e *Engine) *handshaker {
 		},
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
 			if h.garbled {
-				return nil, handshake.RefusedExtensions
+				return nil, modes.RefusedExtensions
 			}
 			if refusal := h.admit(); refusal != nil {
 				return nil, refusal
@@ -105,21 +103,21 @@ func newHandshaker(e *Engine) *handshaker {
 	return h
 }
 
-func (h *handshaker) admit() *admission.Refusal {
+func (h *handshaker) admit() *modes.Refusal {
 	if h.engine.draining.Load() {
-		return handshake.RefusedDraining
+		return modes.RefusedDraining
 	}
-	if h.engine.Admission.PerAddress() {
-		var refusal *admission.Refusal
-		if h.address, refusal = h.engine.Admission.Add(peerAddress(h.fd), h.forwarded); refusal != nil {
+	if h.engine.Door.PerAddress() {
+		var refusal *modes.Refusal
+		if h.address, refusal = h.engine.Door.Enter(peerAddress(h.fd), h.forwarded); refusal != nil {
 			return refusal
 		}
 	}
 	// Most origins are the host's own; those need no strings made of them.
-	if len(h.origin) == 0 || h.engine.Admission.SameHostOnly() && ownOrigin(h.origin, h.host) {
-		return h.engine.Admission.Admit("", "")
+	if len(h.origin) == 0 || h.engine.Door.SameHost() && ownOrigin(h.origin, h.host) {
+		return h.engine.Door.Admit("", "")
 	}
-	return h.engine.Admission.Admit(string(h.host), string(h.origin))
+	return h.engine.Door.Admit(string(h.host), string(h.origin))
 }
 
 // ownOrigin tells whether an Origin header is plainly that of a page on host. Where
@@ -157,7 +155,7 @@ var _ io.ReadWriter = (*handshaker)(nil)
 // h.query are set; errPlain says that the request is for net/http; a *Refusal
 // is why the client is not let in.
 func (h *handshaker) run(fd int32, request []byte) error {
-	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], admission.Address{}
+	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
 	h.share, h.deflate = "", false
 	h.authorization = h.authorization[:0]
 	if protocol, ok := h.stream(request); ok {
@@ -169,13 +167,13 @@ func (h *handshaker) run(fd int32, request []byte) error {
 	h.request.Reset(request)
 	h.response = h.response[:0]
 	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
-	agreed, err := h.upgrader.Upgrade(h)
+	handshake, err := h.upgrader.Upgrade(h)
 	h.request.Reset(nil)
 	if err == errGood { //nolint:errorlint // the cost of it, on every handshake
-		h.accept(agreed.Protocol)
+		h.accept(handshake.Protocol)
 		return nil
 	}
-	if refusal := (*admission.Refusal)(nil); errors.As(err, &refusal) {
+	if refusal := (*modes.Refusal)(nil); errors.As(err, &refusal) {
 		return refusal
 	}
 	// net/http answers what is no handshake, or no good one.

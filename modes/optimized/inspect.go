@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -88,11 +88,11 @@ func (h *handshaker) inspect(request []byte) bool {
 					return false
 				}
 			case "Host":
-				if !handshake.ValidHost(value) {
+				if !modes.ValidHost(value) {
 					return false
 				}
 			case "Sec-WebSocket-Key":
-				if !handshake.ValidKey(value) {
+				if !modes.ValidKey(value) {
 					return false
 				}
 				h.key = append(h.key, value...)

@@ -1,0 +1,71 @@
+package modes
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-ws/tandem/modes/protocol/session"
+)
+
+// Refusals of the tokens of raw connections.
+var (
+	RefusedNoToken      = &Refusal{http.StatusUnauthorized, "token required"}
+	RefusedToken        = &Refusal{http.StatusUnauthorized, "invalid token"}
+	RefusedTokenExpired = &Refusal{http.StatusUnauthorized, "token expired"}
+	RefusedPermission   = &Refusal{http.StatusForbidden, "permission denied"}
+)
+
+// maxTokens is how many tokens one request may bring.
+const maxTokens = 32
+
+// Authorize decides whether a raw connection may have its channels. Its tokens are
+// the token parameters of the query and the Authorization header's bearer token
+// (RFC 6750), each a connection token or a subscription token; they have to be of
+// one user. Each private channel has to be named by one of them. expires is when
+// the first of them runs out; zero: never. It may take as long as
+// session.Verifier's Verify does for each.
+func (d *Door) Authorize(rawQuery, authorization string, channels []string) (expires time.Time, refusal *Refusal) {
+	if d.rules.Tokens == nil {
+		return time.Time{}, nil
+	}
+	// Channels has read the same query.
+	query, _ := url.ParseQuery(rawQuery)
+	tokens := query["token"]
+	if scheme, token, ok := strings.Cut(authorization, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		tokens = append(tokens, strings.TrimSpace(token))
+	}
+	switch {
+	case len(tokens) == 0:
+		return time.Time{}, RefusedNoToken
+	case len(tokens) > maxTokens:
+		return time.Time{}, RefusedToken
+	}
+	var named []string
+	var user string
+	first := int64(0)
+	for i, token := range tokens {
+		claims, err := d.rules.Tokens.Verify(token)
+		switch {
+		case errors.Is(err, session.ErrTokenExpired):
+			return time.Time{}, RefusedTokenExpired
+		// A raw connection has no id that a token could be bound to.
+		case err != nil, claims.Client != "", i > 0 && claims.User != user:
+			return time.Time{}, RefusedToken
+		}
+		user = claims.User
+		named = append(append(named, claims.Channels...), claims.Channel)
+		if claims.Expires != 0 && (first == 0 || claims.Expires < first) {
+			first = claims.Expires
+		}
+	}
+	for _, channel := range channels {
+		if d.rules.Private(channel) && !slices.Contains(named, channel) {
+			return time.Time{}, RefusedPermission
+		}
+	}
+	return session.Deadline(time.Now(), first), nil
+}

@@ -1,0 +1,94 @@
+package modes
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+)
+
+// Version is the version of the protocol, in Sec-WebSocket-Version (RFC 6455
+// section 4.1).
+const Version = "13"
+
+// CheckHandshake applies RFC 6455 section 4.2.1 to a request for a WebSocket
+// endpoint, as far as net/http has not; nil: it is a good handshake.
+func CheckHandshake(r *http.Request) *Refusal {
+	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !HasToken(r.Header["Upgrade"], "websocket") {
+		return RefusedNoUpgrade
+	}
+	versions, keys := r.Header["Sec-Websocket-Version"], r.Header["Sec-Websocket-Key"]
+	switch {
+	case !HasToken(r.Header["Connection"], "upgrade"), len(versions) == 0, !ValidHost(r.Host):
+		return RefusedUpgrade
+	case r.ContentLength != 0:
+		// Its bytes could be taken for frames.
+		return RefusedBody
+	case len(versions) != 1 || versions[0] != Version:
+		return RefusedVersion
+	case len(keys) != 1 || !ValidKey([]byte(keys[0])):
+		return RefusedKey
+	}
+	return nil
+}
+
+// ValidHost tells whether a Host header names a host, in the characters that RFC
+// 3986 section 3.2 lets an authority have.
+func ValidHost[T string | []byte](host T) bool {
+	for i := range len(host) {
+		b := host[i]
+		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+		if !letter && (b < '0' || b > '9') && strings.IndexByte("-._~!$&'()*+,;=:[]%", b) < 0 {
+			return false
+		}
+	}
+	return len(host) > 0
+}
+
+// ValidKey tells whether a Sec-WebSocket-Key is 16 bytes in base64.
+func ValidKey(key []byte) bool {
+	var decoded [24]byte
+	// A key of the right length decodes into the room there is.
+	if base64.StdEncoding.DecodedLen(len(key)) > len(decoded) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(decoded[:], key)
+	return err == nil && n == 16
+}
+
+// HasToken finds a token, whatever its case, in header values that are lists (RFC
+// 9110 section 5.6.1).
+func HasToken(values []string, token string) bool {
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// HasSubprotocol finds a subprotocol in the Sec-WebSocket-Protocol headers of a
+// request. Their names are compared as they are written (RFC 6455 section 4.1).
+func HasSubprotocol(r *http.Request, name string) bool {
+	for _, value := range r.Header["Sec-Websocket-Protocol"] {
+		for part := range strings.SplitSeq(value, ",") {
+			if strings.TrimSpace(part) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Answer counts a refusal and answers a request with it.
+func (d *Door) Answer(w http.ResponseWriter, refusal *Refusal) {
+	if refusal.Status == http.StatusUpgradeRequired {
+		// What would have been right: RFC 6455 section 4.4, RFC 9110 section
+		// 15.5.22.
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Sec-WebSocket-Version", Version)
+	}
+	http.Error(w, d.Refuse(refusal).Error(), refusal.Status)
+}
