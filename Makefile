@@ -18,13 +18,19 @@ help: ## list the targets
 run: ## start a server with an embedded Redis; MODE=idiomatic make run: the other engine
 	CLIENT_PUBLISH=$${CLIENT_PUBLISH:-true} $(GO) run .
 
+# Tests wait for conditions, so packages run beside each other, and more tests of a
+# package than there are CPUs: much of their time is spent waiting.
+TESTFLAGS = -shuffle=on -p 2 -parallel 8
+
+.PHONY: unit
+unit: ## run the tests that need nothing but Go, in under a minute
+	@GO="$(GO)" ./.ci/unit
+
 .PHONY: test
 test: test-deps ## run all tests under the race detector, after installing what they need
-	$(GO) test -run Allocates ./modes/...
-	@# One package after the other: many run servers and clients as processes, and what
-	@# one takes of the machine another would take for a server that does not answer.
-	$(GO) test -race -shuffle=on -p 1 ./...
 	cd deploy/kubernetes && $(GO) test ./...
+	$(GO) test -run Allocates ./modes/...
+	$(GO) test -race $(TESTFLAGS) ./...
 
 .PHONY: test-deps
 test-deps: ## install what the tests need, where it is missing: redis-server, Node, Chromium, npm packages

@@ -31,14 +31,14 @@ type block struct {
 
 func (b *block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
 
-// pages are the README and everything in docs.
+// pages are the README, its neighbours, and everything in docs.
 func pages(t *testing.T) []string {
 	t.Helper()
 	list, err := filepath.Glob("*.md")
 	if err != nil || len(list) < 5 {
 		t.Fatalf("%d pages, %v", len(list), err)
 	}
-	return append([]string{"../README.md"}, list...)
+	return append([]string{"../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md"}, list...)
 }
 
 var notRun = regexp.MustCompile(`^<!-- not run: (.+) -->$`)

@@ -1,5 +1,5 @@
-// Package modes is the contract that both engines obey, and what they share:
-// the door through which a handshake comes, the limits, and what is counted.
+// Package modes is the contract that both engines obey: what they are given, the
+// limits, and what is counted.
 package modes
 
 import (
@@ -10,8 +10,18 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
+)
+
+// Paths of the endpoints that connections come to.
+const (
+	PathCentrifuge = "/connection/websocket"
+	PathRaw        = "/ws"
+	PathEcho       = "/echo"
+	PathSSE        = "/sse"
+	PathStream     = "/stream"
 )
 
 // Engine owns the sockets: accept, upgrade, read, write, close, fan-out. Its
@@ -50,9 +60,12 @@ type Config struct {
 	// endpoint.
 	Handler http.Handler
 	Bus     Bus
-	Door    *Door
-	Rules   session.Rules
-	Limits  Limits
+	// Admission decides which clients are let in.
+	Admission *admission.Controller
+	// Echo opens /echo.
+	Echo   bool
+	Rules  session.Rules
+	Limits Limits
 	// Compression offers permessage-deflate (RFC 7692) to clients.
 	Compression bool
 	Stats       *Stats

@@ -6,6 +6,7 @@ import (
 	"github.com/centrifugal/protocol"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -106,6 +107,12 @@ func (s *Stats) Answered(reply *protocol.Reply) {
 	if reply.Error != nil {
 		s.Refusals.WithLabelValues(reply.Error.Message).Inc()
 	}
+}
+
+// Refuse counts a refusal and returns it.
+func (s *Stats) Refuse(r *admission.Refusal) *admission.Refusal {
+	s.Refused.WithLabelValues(r.Reason).Inc()
+	return r
 }
 
 // TotalConnections is how many connections are open.

@@ -80,7 +80,7 @@ func (r *recorder) losses() map[string]int {
 // await waits for a condition that other goroutines bring about.
 func await(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {

@@ -26,24 +26,27 @@ func try(t *testing.T, url string, header http.Header) (*websocket.Conn, int, st
 }
 
 // TestMemoryLimit fills the memory of a server with what waits for one client
-// that reads nothing: strangers are turned away, those who are in stay, and when
-// the memory is free again the door is open.
+// that reads nothing: new clients are refused, those that are connected stay, and
+// once the memory is free again new ones are accepted. The messages are small and
+// no time-out is short, so that a busy machine only takes longer.
 func TestMemoryLimit(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
-		p := startProcess(t, mode, "GOMEMLIMIT=64MiB", "API_KEY=k", "MAX_QUEUED_BYTES=500000000")
+		p := startProcess(t, mode, "GOMEMLIMIT=64MiB", "API_KEY=k", "MAX_QUEUED_BYTES=500000000", "SEND_QUEUE=4096",
+			"PING_INTERVAL=1h", "PONG_TIMEOUT=59m", "HEARTBEAT_TIMEOUT=10m")
 		p.awaitReady(http.StatusOK, "ok")
 		healthy := connect(t, p.public)
 		healthy.subscribe("news")
 		stuck, _, _ := try(t, "ws://"+p.public+"/ws?channel=big", nil)
 
 		url := "ws://" + p.public + "/connection/websocket"
-		large := strings.Repeat("x", 8<<20)
+		const size, most = 256 << 10, 256 << 20
+		body := fmt.Sprintf(`{"channel":"big","data":%q}`, strings.Repeat("x", size))
 		status, why := 0, ""
-		for published := 0; status != http.StatusServiceUnavailable; published++ {
-			if published == 20 {
-				t.Fatalf("%d MB wait for a client, and a stranger is answered %d", published*8, status)
+		for published := 0; status != http.StatusServiceUnavailable; published += size {
+			if published >= most {
+				t.Fatalf("%d MB wait for a client, and a new one is answered %d", published>>20, status)
 			}
-			if _, answer := p.post("/api/publish", "k", fmt.Sprintf(`{"channel":"big","data":%q}`, large)); !strings.Contains(answer, "result") {
+			if _, answer := p.post("/api/publish", "k", body); !strings.Contains(answer, "result") {
 				t.Fatalf("publish: %s", answer)
 			}
 			var conn *websocket.Conn
@@ -55,7 +58,7 @@ func TestMemoryLimit(t *testing.T) {
 			t.Errorf("refused because of %q", why)
 		}
 		if _, metrics := p.get("/metrics"); !strings.Contains(metrics, `tandem_handshake_failures_total{reason="memory limit"} `) {
-			t.Error("the metrics do not say why strangers are turned away")
+			t.Error("the metrics do not give the reason of the refusal")
 		}
 		p.post("/api/publish", "k", `{"channel":"news","data":"still here"}`)
 		if _, data := healthy.publication(); data != `"still here"` {
@@ -63,7 +66,7 @@ func TestMemoryLimit(t *testing.T) {
 		}
 
 		_ = stuck.Close()
-		await(t, "the door to open again", func() bool {
+		await(t, "new clients to be accepted again", func() bool {
 			_, status, _ := try(t, url, nil)
 			return status == http.StatusSwitchingProtocols
 		})

@@ -20,8 +20,9 @@ import (
 	"github.com/tandem-ws/tandem/server/config"
 )
 
-// patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+// patience is how long a test waits for something that must happen. It is far
+// longer than anything takes, on a busy machine too.
+const patience = 2 * time.Minute
 
 // allModes are the modes that this system can run.
 func allModes() []string {
@@ -43,7 +44,8 @@ type process struct {
 	entries []map[string]any
 	other   []string // lines that are no JSON
 
-	code chan int // gets the exit code, once
+	code  chan int      // gets the exit code, once
+	ended chan struct{} // closed when the process has ended
 }
 
 // startProcess runs the server with these variables and returns once it is
@@ -68,7 +70,7 @@ func launch(t *testing.T, environ ...string) *process {
 // launchWith is launch with a command that becomes the server.
 func launchWith(t *testing.T, cmd *exec.Cmd, environ ...string) *process {
 	t.Helper()
-	p := &process{t: t, code: make(chan int, 1), environ: environ, cmd: cmd}
+	p := &process{t: t, code: make(chan int, 1), ended: make(chan struct{}), environ: environ, cmd: cmd}
 	p.cmd.Env = append([]string{"GORACE=exitcode=66"}, environ...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -77,16 +79,15 @@ func launchWith(t *testing.T, cmd *exec.Cmd, environ ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(p.ended)
 		p.read(stderr)
 		_ = p.cmd.Wait()
 		p.code <- p.cmd.ProcessState.ExitCode()
 	}()
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
-		<-ended
+		<-p.ended
 		if t.Failed() {
 			t.Logf("%s wrote:\n%s", strings.Join(environ, " "), p.output())
 		}
@@ -125,6 +126,12 @@ func (p *process) output() string {
 func (p *process) awaitLog(message string) (found map[string]any) {
 	p.t.Helper()
 	await(p.t, "log entry "+message, func() bool {
+		ended := false
+		select {
+		case <-p.ended:
+			ended = true
+		default:
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, entry := range p.entries {
@@ -132,6 +139,9 @@ func (p *process) awaitLog(message string) (found map[string]any) {
 				found = entry
 				return true
 			}
+		}
+		if ended {
+			p.t.Fatalf("the server ended without a log entry %q", message)
 		}
 		return false
 	})

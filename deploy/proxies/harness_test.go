@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // plain is for requests to the internal listener; it leaves no connection behind.
 var plain = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

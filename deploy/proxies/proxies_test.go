@@ -38,17 +38,17 @@ func TestWebSocket(t *testing.T) {
 	redis := redistest.Start(t)
 	eachProxy(t, func(t *testing.T, kind proxyKind) {
 		servers := []*server{
-			startServer(t, "MODE=idiomatic", "REDIS_URL="+redis.URL(), "REDIS_PREFIX="+kind.name+":", "PING_INTERVAL=1s", "PONG_TIMEOUT=900ms"),
-			startServer(t, "MODE=optimized", "REDIS_URL="+redis.URL(), "REDIS_PREFIX="+kind.name+":", "PING_INTERVAL=1s", "PONG_TIMEOUT=900ms"),
+			startServer(t, "MODE=idiomatic", "REDIS_URL="+redis.URL(), "REDIS_PREFIX="+kind.name+":", "PING_INTERVAL=6s", "PONG_TIMEOUT=5900ms"),
+			startServer(t, "MODE=optimized", "REDIS_URL="+redis.URL(), "REDIS_PREFIX="+kind.name+":", "PING_INTERVAL=6s", "PONG_TIMEOUT=5900ms"),
 		}
-		proxy := kind.start(t, 2*time.Second, servers[0].addr, servers[1].addr)
+		proxy := kind.start(t, 9*time.Second, servers[0].addr, servers[1].addr)
 
 		clients := []*client{dial(t, proxy), dial(t, proxy)}
 		var silence sync.WaitGroup
 		for _, c := range clients {
 			c.subscribe("news")
 			// Longer than the proxy waits.
-			silence.Go(func() { c.answerPings(4) })
+			silence.Go(func() { c.answerPings(2) })
 		}
 		silence.Wait()
 		for i, s := range servers {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -40,7 +41,7 @@ func (c *client) enter(headers ...string) {
 }
 
 func testAddressConnections(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.ConnectionsPerAddress = 2 })
+	n := start(t, build, func(s *setup) { s.admission.ConnectionsPerAddress = 2 })
 	first, second := n.dial(t), n.dial(t)
 	first.enter()
 	second.enter()
@@ -49,7 +50,7 @@ func testAddressConnections(t *testing.T, build Build) {
 	if runtime.GOOS == "linux" { // where all of 127.0.0.0/8 is there
 		n.dialFrom(t, "127.0.0.2").enter()
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedAddressFull.Reason, 1)
+	awaitCount(t, n.stats.Refused, admission.RefusedAddressFull.Reason, 1)
 	first.roundTripPing()
 	first.reset()
 	n.awaitDisconnects(t, modes.ReasonReset, 1)
@@ -63,14 +64,14 @@ func testAddressConnections(t *testing.T, build Build) {
 
 func testAddressForwarded(t *testing.T, build Build) {
 	for header, value := range map[string]string{
-		modes.HeaderXForwardedFor: "%[1]s: 203.0.113.9\r\n%[1]s: 198.51.100.7, %[2]s",
-		modes.HeaderForwarded:     "%[1]s: for=198.51.100.7, for=%[2]s;proto=https",
+		admission.HeaderXForwardedFor: "%[1]s: 203.0.113.9\r\n%[1]s: 198.51.100.7, %[2]s",
+		admission.HeaderForwarded:     "%[1]s: for=198.51.100.7, for=%[2]s;proto=https",
 	} {
 		t.Run(header, func(t *testing.T) {
 			n := start(t, build, func(s *setup) {
-				s.door.ConnectionsPerAddress = 1
-				s.door.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-				s.door.ForwardedHeader = header
+				s.admission.ConnectionsPerAddress = 1
+				s.admission.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+				s.admission.ForwardedHeader = header
 			})
 			of := func(address string) string { return fmt.Sprintf(value, header, address) }
 			n.dial(t).enter(of("192.0.2.1"))
@@ -84,8 +85,8 @@ func testAddressForwarded(t *testing.T, build Build) {
 
 func testAddressRate(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) {
-		s.door.ConnectRatePerAddress = 1
-		s.door.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+		s.admission.ConnectRatePerAddress = 1
+		s.admission.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	})
 	for _, address := range []string{"2001:db8::1", "192.0.2.1"} {
 		refused := 0
@@ -109,8 +110,8 @@ func testAddressRate(t *testing.T, build Build) {
 // A handshake that comes to nothing leaves its address as it was.
 func testAddressRefused(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) {
-		s.door.ConnectionsPerAddress = 1
-		s.door.AllowedOrigins = []string{"https://good.example"}
+		s.admission.ConnectionsPerAddress = 1
+		s.admission.AllowedOrigins = []string{"https://good.example"}
 	})
 	for _, test := range []struct {
 		request request

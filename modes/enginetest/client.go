@@ -68,6 +68,7 @@ func (n *node) dialNarrow(t tester) *client {
 	}})
 }
 
+// dialWith is dial with a dialer of the case.
 func (n *node) dialWith(t tester, d *net.Dialer) *client {
 	t.Helper()
 	c, err := n.tryDialWith(t, d)
@@ -142,6 +143,7 @@ func (c *client) frame() frame {
 	return f
 }
 
+// tryFrame is frame for a connection that may have ended.
 func (c *client) tryFrame() (frame, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return frame{}, err
@@ -228,17 +230,32 @@ func (c *client) expectClose(code int) {
 // them.
 func (c *client) expectCloseLater(code int) []frame {
 	c.t.Helper()
-	var messages []frame
+	messages, err := c.closeLater(code)
+	if err != nil {
+		c.t.Fatalf("read frame: %v", err)
+	}
+	return messages
+}
+
+// closeLater is expectCloseLater for a connection that may be reset. The error is
+// that of reading.
+func (c *client) closeLater(code int) (messages []frame, err error) {
+	c.t.Helper()
 	for {
-		f := c.frame()
+		f, err := c.tryFrame()
+		if err != nil {
+			return nil, err
+		}
 		if !f.op.IsData() {
 			c.finish(code, f)
-			return messages
+			return messages, nil
 		}
 		messages = append(messages, f)
 	}
 }
 
+// finish checks that f is a close frame with this code, answers it, and waits for
+// the end of the connection.
 func (c *client) finish(code int, f frame) {
 	c.t.Helper()
 	if f.op != ws.OpClose || closeCode(f) != code {
@@ -283,6 +300,7 @@ func (c *client) expectSilence() {
 	}
 }
 
+// readByte reads whatever comes next.
 func (c *client) readByte() (byte, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return 0, err

@@ -14,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -147,7 +148,7 @@ func testDeflateOffers(t *testing.T, build Build) {
 			}
 		})
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedExtensions.Reason, refused)
+	awaitCount(t, n.stats.Refused, handshake.RefusedExtensions.Reason, refused)
 }
 
 func testDeflateOff(t *testing.T, build Build) {

@@ -232,8 +232,8 @@ func (n *node) inEveryState(t *testing.T, held string) []*client {
 
 func testDrainStates(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) {
-		s.limits.HandshakeTimeout = 2 * time.Second
-		s.subscribeTimeout = 2 * time.Second
+		s.limits.HandshakeTimeout = shortTimeout
+		s.subscribeTimeout = shortTimeout
 	})
 	release := n.bus.hold("held")
 	defer release(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type fakeBus struct {
 	refuse bool
 	// away makes every Subscribe fail, and Ready.
 	away bool
+	// vary decides, for some channels, how long a Subscribe takes and whether it
+	// fails.
+	vary map[string]func() (time.Duration, error)
 }
 
 // gate holds the confirmations of channels until it opens. The fakeBus's mu
@@ -63,6 +67,7 @@ func newFakeBus(t tester) *fakeBus {
 	b := &fakeBus{
 		t: t, seed: maphash.MakeSeed(),
 		refs: map[string]int{}, gates: map[string]*gate{}, waiting: map[string]int{}, patience: patience,
+		vary: map[string]func() (time.Duration, error){},
 	}
 	for i := range b.lanes {
 		b.lanes[i].ready.L = &b.lanes[i].mu
@@ -134,9 +139,17 @@ func (b *fakeBus) Subscribe(channel string, done func(error)) {
 	h := &heldSubscribe{channel: channel, done: done}
 	b.waiting[channel]++
 	g := b.gates[channel]
+	vary := b.vary[channel]
 	switch {
 	case b.away:
 		b.answer(h, errRefused)
+	case g == nil && vary != nil:
+		after, err := vary()
+		h.expiry = time.AfterFunc(after, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.answer(h, err)
+		})
 	case g == nil:
 		b.answer(h, nil)
 	default:
@@ -267,6 +280,21 @@ func (b *fakeBus) hold(channels ...string) (release func(error)) {
 			b.answer(h, err)
 		}
 		g.held = nil
+	}
+}
+
+// varies has every later Subscribe of the channels take its own time, and one in
+// so many fail; 0: none.
+func (b *fakeBus) varies(random *rand.Rand, failing int, channels ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, channel := range channels {
+		b.vary[channel] = func() (after time.Duration, err error) {
+			if failing > 0 && random.IntN(failing) == 0 {
+				err = errRefused
+			}
+			return time.Duration(random.IntN(3)) * time.Duration(random.IntN(1000)) * time.Microsecond, err
+		}
 	}
 }
 

@@ -77,7 +77,10 @@ func encode(frames ...frame) []byte {
 	return b
 }
 
-func text(s string) frame        { return frame{op: ws.OpText, body: []byte(s)} }
+// text is a text message in one frame.
+func text(s string) frame { return frame{op: ws.OpText, body: []byte(s)} }
+
+// binaryFrame is a binary message in one frame.
 func binaryFrame(s string) frame { return frame{op: ws.OpBinary, body: []byte(s)} }
 
 // closing is the close frame with this code and reason.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -161,7 +162,7 @@ func testHandshakeCounted(t *testing.T, build Build) {
 }
 
 func testConnectionLimit(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.MaxConnections = 2 })
+	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 2 })
 	first := n.open(t, modes.PathEcho)
 	second := n.session(t)
 	n.awaitConnections(t, 2)
@@ -170,7 +171,7 @@ func testConnectionLimit(t *testing.T, build Build) {
 		c.write(upgrade(modes.PathEcho).bytes())
 		c.expectRefusal(http.StatusServiceUnavailable)
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedFull.Reason, 3)
+	awaitCount(t, n.stats.Refused, admission.RefusedFull.Reason, 3)
 	second.roundTrip()
 	first.leave()
 	n.awaitConnections(t, 1)
@@ -178,7 +179,7 @@ func testConnectionLimit(t *testing.T, build Build) {
 }
 
 func testConnectRate(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.ConnectRate = 1 })
+	n := start(t, build, func(s *setup) { s.admission.ConnectRate = 1 })
 	n.open(t, modes.PathEcho)
 	// One a second is let in; a burst of many is not.
 	await(t, "a handshake over the rate to be refused", func() (bool, string) {
@@ -192,7 +193,7 @@ func testConnectRate(t *testing.T, build Build) {
 
 func testOrigin(t *testing.T, build Build) {
 	closed := start(t, build, nil)
-	open := start(t, build, func(s *setup) { s.door.AllowedOrigins = []string{"https://*.example.com", "app.test"} })
+	open := start(t, build, func(s *setup) { s.admission.AllowedOrigins = []string{"https://*.example.com", "app.test"} })
 	for _, test := range []struct {
 		name   string
 		n      *node
@@ -218,6 +219,6 @@ func testOrigin(t *testing.T, build Build) {
 			c.expectRefusal(test.want)
 		})
 	}
-	awaitCount(t, closed.stats.Refused, modes.RefusedOrigin.Reason, 3)
-	awaitCount(t, open.stats.Refused, modes.RefusedOrigin.Reason, 2)
+	awaitCount(t, closed.stats.Refused, admission.RefusedOrigin.Reason, 3)
+	awaitCount(t, open.stats.Refused, admission.RefusedOrigin.Reason, 2)
 }

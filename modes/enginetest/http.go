@@ -18,6 +18,7 @@ var httpCases = []suiteCase{
 	{"http/not counted", testPlainNotCounted},
 }
 
+// plain is a request that is for no endpoint of the engine.
 func plain(method, body string, headers ...string) request {
 	headers = append([]string{"Host: tandem.test"}, headers...)
 	if body != "" {
@@ -127,7 +128,7 @@ func testExpectContinue(t *testing.T, build Build) {
 
 // A plain request is no connection: it counts against no limit.
 func testPlainNotCounted(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.MaxConnections = 1 })
+	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 1 })
 	for range 3 {
 		c := n.dial(t)
 		c.write(plain("GET", "").bytes())

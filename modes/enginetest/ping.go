@@ -20,7 +20,7 @@ var pingCases = []suiteCase{
 
 // relaxedPings leaves clients of this suite ample time to answer.
 func relaxedPings(s *setup) {
-	s.limits.PingInterval, s.limits.PongTimeout = 2*time.Second, 1900*time.Millisecond
+	s.limits.PingInterval, s.limits.PongTimeout = shortTimeout, shortTimeout-time.Millisecond
 }
 
 // Clients that answer stay, ping after ping.
@@ -37,7 +37,7 @@ func testPingAnswered(t *testing.T, build Build) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := open(t)
-			for c.pings < 3 {
+			for c.pings < 2 {
 				c.read()
 			}
 			c.roundTrip()
@@ -47,7 +47,7 @@ func testPingAnswered(t *testing.T, build Build) {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			c := n.open(t, path)
-			for range 3 {
+			for range 2 {
 				f := c.frame()
 				if f.op != ws.OpPing {
 					t.Fatalf("got frame op %#x %s, want a ping", f.op, closeText(f))

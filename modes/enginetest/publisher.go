@@ -24,6 +24,7 @@ func (n *node) publishAlways(t *testing.T, channel string) *publisher {
 	return publishSteadily(t, func(number string) { n.bus.publish(channel, number) })
 }
 
+// publishSteadily calls publish at a steady rate that leaves clients time to read.
 func publishSteadily(t *testing.T, publish func(number string)) *publisher {
 	p := &publisher{}
 	quit := make(chan struct{})

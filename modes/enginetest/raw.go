@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 var rawCases = []suiteCase{
@@ -98,7 +99,7 @@ func testRawFails(t *testing.T, build Build) {
 	n.bus.awaitWaiting(t, "bad")
 	release(errRefused)
 	c.expectRefusal(http.StatusServiceUnavailable)
-	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1)
+	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1)
 	n.settle(t)
 }
 
@@ -116,7 +117,7 @@ func testRawAway(t *testing.T, build Build) {
 		c.write(get(path + "?channel=news").bytes())
 		c.expectRefusal(http.StatusServiceUnavailable)
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1+len(streams))
+	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1+len(streams))
 	n.bus.goAway(false)
 	second := n.open(t, modes.PathRaw+"?channel=news")
 	n.bus.publish("news", "1")

@@ -40,7 +40,7 @@ func startRedis(t *testing.T, build Build, links int, change func(*setup)) *redi
 	server := redistest.Start(t)
 	bus, err := redisbus.New(redisbus.Options{
 		URL: server.URL(), Connections: links, Linger: 20 * time.Millisecond,
-		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: time.Second, ReconnectMax: 200 * time.Millisecond,
+		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: shortTimeout, ReconnectMax: 200 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)),
 	})
 	if err != nil {
@@ -62,6 +62,7 @@ func startRedis(t *testing.T, build Build, links int, change func(*setup)) *redi
 	return r
 }
 
+// awaitReady waits until the link to Redis is up.
 func (n *redisNode) awaitReady(t tester) {
 	t.Helper()
 	await(t, "the link to Redis", func() (bool, string) {

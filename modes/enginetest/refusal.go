@@ -35,7 +35,7 @@ func (c *client) expectRefusal(status int) *http.Response {
 }
 
 func testEchoClosed(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.door.Echo = false })
+	n := start(t, build, func(s *setup) { s.echo = false })
 	c := n.dial(t)
 	c.write(upgrade(modes.PathEcho).bytes())
 	c.expectRefusal(http.StatusNotFound)
@@ -113,7 +113,7 @@ func testEndlessHeaders(t *testing.T, build Build) {
 // An unfinished handshake ends at its deadline, whether the client is silent or
 // dribbles.
 func testHalfHandshake(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	whole := upgrade(modes.PathEcho).bytes()
 	for name, part := range map[string][]byte{
 		"nothing": nil, "a byte": whole[:1], "a line": whole[:20], "all but a byte": whole[:len(whole)-1],
@@ -165,7 +165,7 @@ func (c *client) expectTimeout() {
 }
 
 func testNoConnect(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	silent := n.open(t, modes.PathCentrifuge)
 	echo := n.open(t, modes.PathEcho)
 	raw := n.open(t, modes.PathRaw+"?channel=news")
@@ -183,7 +183,7 @@ func testNoConnect(t *testing.T, build Build) {
 // A message that never ends holds a buffer, so it has a deadline, too. The client
 // may come back: its link may be what is slow.
 func testHalfMessage(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 300 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	whole := encode(text("never all of it"))
 	for name, part := range map[string][]byte{
 		"half a header":  whole[:1],

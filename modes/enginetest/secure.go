@@ -19,6 +19,9 @@ import (
 // beside them the cases of TLS itself. It leaves out the table of RFC 6455's rules and
 // the real Redis, which know nothing of what is below them.
 func RunSecure(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
+	if testing.Short() {
+		t.Skip("-short leaves out the suite over TLS")
+	}
 	secure := func(c modes.Config) (modes.Engine, error) {
 		c.TLS = serverTLS()
 		engine, err := build(c)
@@ -28,7 +31,7 @@ func RunSecure(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 		return secureEngine{engine}, nil
 	}
 	run(t, secure, false, leftoverCases)
-	t.Run("parallel", func(t *testing.T) { run(t, secure, true, append(parallelCases(), tlsCases)...) })
+	run(t, secure, true, append(parallelCases(), tlsCases)...)
 }
 
 // secureEngine is an engine that speaks TLS, so that the suite's nodes know.
@@ -61,11 +64,13 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 })
 
+// serverTLS is the configuration of a node that speaks TLS.
 func serverTLS() *tls.Config {
 	own, _ := certificate()
 	return &tls.Config{Certificates: []tls.Certificate{own}, NextProtos: []string{"http/1.1"}}
 }
 
+// clientTLS is the configuration of a client that verifies the node.
 func clientTLS() *tls.Config {
 	_, pool := certificate()
 	return &tls.Config{RootCAs: pool, ServerName: serverName}

@@ -167,7 +167,7 @@ func testConnectSubs(t *testing.T, build Build) {
 // A client whose connect failed may try again, until the time for connecting is
 // over.
 func testConnectAgain(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 500 * time.Millisecond })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	release := n.bus.hold("bad")
 	// From before the deadline was set, so that waiting longer than the server
 	// cannot fail the case.

@@ -73,5 +73,9 @@ func (s signer) sign(more ...any) string {
 	return text
 }
 
+// soon is when tokens expire whose end a case waits for, in seconds: late enough
+// for them to be used before, on a busy machine too.
+const soon = 8
+
 // in is a time that many seconds from now, as tokens have it.
 func in(seconds int64) int64 { return time.Now().Unix() + seconds }

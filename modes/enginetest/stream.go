@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -58,7 +59,7 @@ func testStreamConfirmation(t *testing.T, build Build) {
 	release(errRefused)
 	c.expectRefusal(http.StatusServiceUnavailable)
 	c.expectEnd()
-	awaitCount(t, n.stats.Refused, modes.RefusedUnavailable.Reason, 1)
+	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1)
 	n.settle(t)
 }
 

@@ -31,6 +31,7 @@ func (n *node) openStream(t tester, target string, headers ...string) *client {
 	return c
 }
 
+// openStream sends a request for a stream and expects that it begins.
 func (c *client) openStream(target string, headers ...string) {
 	c.t.Helper()
 	c.write(get(target, headers...).bytes())
@@ -55,6 +56,7 @@ func (c *client) expectStream(p wire.Protocol) *http.Response {
 	return r
 }
 
+// deadline bounds the reads that follow.
 func (c *client) deadline() {
 	c.t.Helper()
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -77,6 +79,7 @@ func (c *client) event() event {
 	return e
 }
 
+// tryEvent is event for a stream that may end.
 func (c *client) tryEvent() (event, error) {
 	c.deadline()
 	var (

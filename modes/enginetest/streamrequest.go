@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 )
 
 func testStreamHeaders(t *testing.T, build Build) {
@@ -101,7 +102,7 @@ func testStreamForms(t *testing.T, build Build) {
 		}
 	}
 	n.settle(t)
-	full := start(t, build, func(s *setup) { s.door.MaxConnections = 2 })
+	full := start(t, build, func(s *setup) { s.admission.MaxConnections = 2 })
 	full.openStream(t, modes.PathSSE+"?channel=news")
 	full.session(t)
 	full.awaitConnections(t, 2)
@@ -110,10 +111,10 @@ func testStreamForms(t *testing.T, build Build) {
 		c.write(get(path + "?channel=news").bytes())
 		c.expectRefusal(http.StatusServiceUnavailable)
 	}
-	awaitCount(t, full.stats.Refused, modes.RefusedFull.Reason, 2)
+	awaitCount(t, full.stats.Refused, admission.RefusedFull.Reason, 2)
 	address := start(t, build, func(s *setup) {
-		s.door.ConnectionsPerAddress = 1
-		s.door.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		s.admission.ConnectionsPerAddress = 1
+		s.admission.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	from := "X-Forwarded-For: 192.0.2.1"
 	one := address.openStream(t, modes.PathSSE+"?channel=news", from)
@@ -159,8 +160,8 @@ func testStreamLater(t *testing.T, build Build) {
 // included.
 func testStreamOrigins(t *testing.T, build Build) {
 	closed := start(t, build, nil)
-	listed := start(t, build, func(s *setup) { s.door.AllowedOrigins = []string{"https://*.example.com"} })
-	anyone := start(t, build, func(s *setup) { s.door.AllowedOrigins = []string{"*"} })
+	listed := start(t, build, func(s *setup) { s.admission.AllowedOrigins = []string{"https://*.example.com"} })
+	anyone := start(t, build, func(s *setup) { s.admission.AllowedOrigins = []string{"*"} })
 	for _, test := range []struct {
 		name                string
 		n                   *node

@@ -13,11 +13,11 @@ type Build func(modes.Config) (modes.Engine, error)
 // Run runs every case against the engines that build constructs.
 func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	// The cases that count descriptors and goroutines of the whole process
-	// come first, one by one.
+	// come first, one by one: those that are parallel begin when this returns.
 	run(t, build, false,
 		leftoverCases,
 	)
-	t.Run("parallel", func(t *testing.T) { run(t, build, true, append(parallelCases(), ruleCases, redisCases)...) })
+	run(t, build, true, append(parallelCases(), ruleCases, redisCases)...)
 }
 
 // parallelCases are those that run beside each other, and over TLS, too.

@@ -16,6 +16,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 // tlsCases are about TLS itself.
@@ -179,7 +180,7 @@ func testTLSVersions(t *testing.T, build Build) {
 		c.handshake(modes.PathEcho)
 		c.roundTripPing()
 	}
-	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 2)
+	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 2)
 }
 
 func testTLSResumption(t *testing.T, build Build) {
@@ -215,7 +216,7 @@ func (c *typesConn) Read(b []byte) (int, error) {
 			continue
 		}
 		c.head, rest = append(c.head, rest[0]), rest[1:]
-		if len(c.head) == modes.RecordHeader {
+		if len(c.head) == handshake.RecordHeader {
 			c.types = append(c.types, c.head[0])
 			c.left = int(c.head[3])<<8 | int(c.head[4])
 			c.head = nil
@@ -283,7 +284,7 @@ func testTLSPlainHTTP(t *testing.T, build Build) {
 			t.Errorf("chopped %t: got %s %q, want 400 %q", chopped, r.Status, body, want)
 		}
 	}
-	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 2)
+	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 2)
 }
 
 func testTLSGarbage(t *testing.T, build Build) {
@@ -312,7 +313,7 @@ func testTLSGarbage(t *testing.T, build Build) {
 			c.leave()
 		})
 	}
-	awaitCount(t, n.stats.Refused, modes.ReasonTLS, 8)
+	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 8)
 }
 
 // A record that was changed on its way ends the connection.
@@ -342,7 +343,7 @@ func testTLSBroken(t *testing.T, build Build) {
 
 // Clients that stop in the middle of the handshake cost time of their own only.
 func testTLSHalf(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = 3 * time.Second })
+	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
 	const many = 100
 	var stuck []*client
 	for i := range many {
@@ -373,7 +374,7 @@ func testTLSHalf(t *testing.T, build Build) {
 		}
 	}
 	await(t, fmt.Sprintf("%d timeouts", many), func() (bool, string) {
-		got := count(t, n.stats.Refused, modes.RefusedTimeout.Reason)
+		got := count(t, n.stats.Refused, handshake.RefusedTimeout.Reason)
 		return got == many, fmt.Sprint(got)
 	})
 }

@@ -142,18 +142,18 @@ func testTokenPipelined(t *testing.T, build Build, s signer, tokens func(*setup)
 
 func testTokenRefresh(t *testing.T, build Build, s signer, tokens func(*setup)) {
 	n := start(t, build, tokens)
-	c := n.tokenSession(t, s.sign("exp", in(4)))
+	c := n.tokenSession(t, s.sign("exp", in(soon)))
 	if r := c.call(&protocol.Command{Refresh: &protocol.RefreshRequest{Token: s.sign("exp", in(1000))}}); r.Refresh == nil || r.Refresh.Ttl < 900 {
 		t.Fatalf("refresh: got %s", show(r))
 	}
-	if r := c.call(subscribeWith("$a", s.sign("channel", "$a", "exp", in(4)))); r.Subscribe == nil || r.Subscribe.Ttl == 0 || r.Subscribe.Ttl > 4 {
+	if r := c.call(subscribeWith("$a", s.sign("channel", "$a", "exp", in(soon)))); r.Subscribe == nil || r.Subscribe.Ttl == 0 || r.Subscribe.Ttl > soon {
 		t.Fatalf("subscribe: got %s", show(r))
 	}
 	if r := c.call(&protocol.Command{SubRefresh: &protocol.SubRefreshRequest{Channel: "$a", Token: s.sign("channel", "$a", "exp", in(1000))}}); r.SubRefresh == nil || r.SubRefresh.Ttl < 900 {
 		t.Fatalf("sub_refresh: got %s", show(r))
 	}
 	// One that came later and was not refreshed shows that the time is over.
-	witness := n.tokenSession(t, s.sign("exp", in(6)))
+	witness := n.tokenSession(t, s.sign("exp", in(soon+2)))
 	witness.expectClose(int(wire.DisconnectExpired.Code))
 	n.bus.publish("$a", "1")
 	c.expectPush("$a", "1")
@@ -168,7 +168,7 @@ func testTokenRefresh(t *testing.T, build Build, s signer, tokens func(*setup)) 
 func testTokenExpires(t *testing.T, build Build, s signer, tokens func(*setup)) {
 	n := start(t, build, tokens)
 	together(t, 10, func(t tester, i int) {
-		c := n.tokenSession(t, s.sign("exp", in(4)))
+		c := n.tokenSession(t, s.sign("exp", in(soon)))
 		if i%2 == 0 {
 			c.subscribe("news")
 		}
@@ -183,7 +183,7 @@ func testTokenSubExpires(t *testing.T, build Build, s signer, tokens func(*setup
 	n := start(t, build, tokens)
 	c := n.tokenSession(t, s.sign())
 	for i, channel := range []string{"$a", "$b"} {
-		if r := c.call(subscribeWith(channel, s.sign("channel", channel, "exp", in(4+1000*int64(i))))); r.Subscribe == nil {
+		if r := c.call(subscribeWith(channel, s.sign("channel", channel, "exp", in(soon+1000*int64(i))))); r.Subscribe == nil {
 			t.Fatalf("subscribe: got %s", show(r))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -51,14 +52,14 @@ func testTokenRaw(t *testing.T, build Build, s signer, tokens func(*setup)) {
 			conn.expect(frame{op: 10, body: []byte("ahead")})
 		})
 	}
-	awaitCount(t, n.stats.Refused, modes.RefusedNoToken.Reason, 2)
-	awaitCount(t, n.stats.Refused, modes.RefusedTokenExpired.Reason, 1)
-	awaitCount(t, n.stats.Refused, modes.RefusedPermission.Reason, 2)
+	awaitCount(t, n.stats.Refused, handshake.RefusedNoToken.Reason, 2)
+	awaitCount(t, n.stats.Refused, handshake.RefusedTokenExpired.Reason, 1)
+	awaitCount(t, n.stats.Refused, handshake.RefusedPermission.Reason, 2)
 }
 
 func testTokenRawExpires(t *testing.T, build Build, s signer, tokens func(*setup)) {
 	n := start(t, build, tokens)
-	c := n.open(t, modes.PathRaw+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4))+"&token="+s.sign("exp", in(1000)))
+	c := n.open(t, modes.PathRaw+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(soon))+"&token="+s.sign("exp", in(1000)))
 	c.expectClose(int(wire.DisconnectExpired.Code))
 }
 
@@ -89,6 +90,6 @@ func testTokenStreams(t *testing.T, build Build, s signer, tokens func(*setup)) 
 			}
 		}
 	}
-	c := n.openStream(t, modes.PathSSE+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(4)))
+	c := n.openStream(t, modes.PathSSE+"?channel=$a&token="+s.sign("channel", "$a", "exp", in(soon)))
 	c.expectStreamEnd(wire.DisconnectExpired)
 }

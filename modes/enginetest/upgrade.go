@@ -50,6 +50,7 @@ func (r request) with(name string, headers ...string) request {
 	return r
 }
 
+// bytes is the request as it is sent.
 func (r request) bytes() []byte {
 	lines := append([]string{r.method + " " + r.target + " " + r.version}, r.headers...)
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n" + r.body)
@@ -65,6 +66,8 @@ func (c *client) response() (*http.Response, string) {
 	return r, body
 }
 
+// tryResponse is response for a connection that may have ended. It returns the
+// response and its body.
 func (c *client) tryResponse() (*http.Response, string, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return nil, "", err

@@ -8,13 +8,16 @@ import (
 	"github.com/tandem-ws/tandem/modes/idiomatic"
 )
 
-func TestConformance(t *testing.T) {
+// TestIdiomatic runs the conformance suite: go test ./modes/idiomatic -run TestIdiomatic/gap runs
+// the cases whose names begin with gap.
+func TestIdiomatic(t *testing.T) {
 	enginetest.Run(t, func(c modes.Config) (modes.Engine, error) {
 		return idiomatic.New(c, idiomatic.Options{})
 	})
 }
 
-func TestConformanceOverTLS(t *testing.T) {
+// TestIdiomaticTLS is TestIdiomatic over TLS, with the cases of TLS itself.
+func TestIdiomaticTLS(t *testing.T) {
 	enginetest.RunSecure(t, func(c modes.Config) (modes.Engine, error) {
 		return idiomatic.New(c, idiomatic.Options{})
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -28,8 +29,8 @@ type connection struct {
 	stream   *stream         // in its stead, over HTTP
 	socket   *socket
 	id       session.ID
-	address  modes.Address // that it counts as one of
-	left     atomic.Int32  // goroutines that have ended
+	address  admission.Address // that it counts as one of
+	left     atomic.Int32      // goroutines that have ended
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session
@@ -37,15 +38,11 @@ type connection struct {
 	pinged   bool // an RFC 6455 ping waits for its pong
 	ended    bool // no more members, references or messages may be added
 	channels map[string]*subscription
-	// abandoned are requests for channels that the client left before Redis
-	// had confirmed them.
-	abandoned map[string]*request
 	// answers and last are the ends of a chain that flush will queue.
 	answers, last *message
 	// account and expiry are there where the client came with a token.
 	account *session.Account
 	expiry  *time.Timer
-	waiting int // subscriptions abandoned before Redis confirmed them
 }
 
 // ending is how and why a connection ends. The first one counts.
@@ -169,7 +166,7 @@ func (c *connection) detach() {
 			c.depart(channel)
 		}
 	}
-	c.channels, c.abandoned = nil, nil
+	c.channels = nil
 	c.answers, c.last = nil, nil
 }
 

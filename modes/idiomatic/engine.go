@@ -13,6 +13,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -212,24 +214,24 @@ func (e *Engine) Lost(channels []string) { e.gap.add(channels, e.hub.nextEpoch()
 // admit lets one handshake in and counts it as a connection of protocol p from the
 // address that it returns. The caller owes release, unless the connection comes to
 // life.
-func (e *Engine) admit(p wire.Protocol, r *http.Request) (modes.Address, *modes.Refusal) {
-	address, refusal := e.config.Door.EnterRequest(r)
+func (e *Engine) admit(p wire.Protocol, r *http.Request) (admission.Address, *admission.Refusal) {
+	address, refusal := e.config.Admission.AddRequest(r)
 	if refusal == nil {
 		if refusal = e.count(p, r); refusal != nil {
-			e.config.Door.Leave(address)
+			e.config.Admission.Remove(address)
 		}
 	}
 	return address, refusal
 }
 
-func (e *Engine) count(p wire.Protocol, r *http.Request) *modes.Refusal {
+func (e *Engine) count(p wire.Protocol, r *http.Request) *admission.Refusal {
 	// The lock makes the connection limit exact: looking and counting are one.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.draining {
-		return modes.RefusedDraining
+		return handshake.RefusedDraining
 	}
-	if refusal := e.config.Door.Admit(r.Host, r.Header.Get("Origin")); refusal != nil {
+	if refusal := e.config.Admission.Admit(r.Host, r.Header.Get("Origin")); refusal != nil {
 		return refusal
 	}
 	e.stats.Connections[p].Add(1)
@@ -237,9 +239,9 @@ func (e *Engine) count(p wire.Protocol, r *http.Request) *modes.Refusal {
 }
 
 // release takes back what admit counted.
-func (e *Engine) release(p wire.Protocol, address modes.Address) {
+func (e *Engine) release(p wire.Protocol, address admission.Address) {
 	e.stats.Connections[p].Add(-1)
-	e.config.Door.Leave(address)
+	e.config.Admission.Remove(address)
 }
 
 // add makes c known, and has Serve wait for its two goroutines; false: the

@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// patience is when a test gives up on something that should happen at once.
-const patience = 20 * time.Second
+// patience is how long a test waits for what should happen at once.
+const patience = 2 * time.Minute
 
 // node is a running engine on a memory bus.
 type node struct {
@@ -28,9 +29,9 @@ type node struct {
 
 // setup is what a test may change before the engine is made.
 type setup struct {
-	config  modes.Config
-	door    modes.DoorOptions
-	options Options
+	config    modes.Config
+	admission admission.Options
+	options   Options
 }
 
 func start(t testing.TB, changes ...func(*setup)) *node {
@@ -45,15 +46,16 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 			Limits: modes.Limits{MaxMessageSize: 64 << 10, MaxQueuedBytes: 1 << 20, HandshakeTimeout: patience,
 				PingInterval: 25 * time.Second, PongTimeout: 8 * time.Second,
 				GapRate: 1000},
+			Echo: true,
 		},
-		door: modes.DoorOptions{Echo: true},
 	}
 	for _, change := range changes {
 		change(s)
 	}
 	s.config.Rules.PingInterval = s.config.Limits.PingInterval
 	var err error
-	if s.config.Door, err = modes.NewDoor(s.door, s.config.Rules, stats); err != nil {
+	s.admission.Connections = stats.TotalConnections
+	if s.config.Admission, err = admission.New(s.admission); err != nil {
 		t.Fatal(err)
 	}
 	e, err := New(s.config, s.options)

@@ -43,7 +43,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	s := &socket{
-		TCPConn: conn, stats: l.config.Stats, door: l.config.Door, timeout: l.config.Limits.HandshakeTimeout,
+		TCPConn: conn, stats: l.config.Stats, timeout: l.config.Limits.HandshakeTimeout,
 		frames: frames{limit: int64(l.config.Limits.MaxMessageSize)},
 	}
 	if l.config.TLS == nil {

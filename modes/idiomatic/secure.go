@@ -5,7 +5,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 // secureSocket is a socket with TLS over it, as net/http and gorilla see it. The
@@ -74,12 +74,12 @@ func (s *socket) CloseWrite() error {
 // handshakeFailed acts on a TLS handshake that ended with err. crypto/tls has sent
 // its alert.
 func (s *socket) handshakeFailed(err error) {
-	if reason := modes.TLSFailure(err); reason != "" {
+	if reason := handshake.TLSFailure(err); reason != "" {
 		s.stats.Refused.WithLabelValues(reason).Inc()
 	}
-	if modes.SpeaksHTTP(err) {
+	if handshake.SpeaksHTTP(err) {
 		// The client may be gone, which is all right.
-		_, _ = io.WriteString(s.TCPConn, modes.PlainHTTP)
+		_, _ = io.WriteString(s.TCPConn, handshake.PlainHTTP)
 		_ = s.TCPConn.CloseWrite()
 	}
 }

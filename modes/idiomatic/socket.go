@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -24,7 +25,6 @@ type socket struct {
 	*net.TCPConn
 	secure  *tls.Conn // over it; nil: nothing is encrypted
 	stats   *modes.Stats
-	door    *modes.Door
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
 	served  atomic.Bool   // a request has come in full
 	came    modes.Instant // when the latest has; for who answers it
@@ -78,7 +78,7 @@ func (s *socket) readRequest(p []byte) (int, error) {
 		return s.ignore(n, err)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !s.served.Load() {
-		refusal := s.door.Refuse(modes.RefusedTimeout)
+		refusal := s.stats.Refuse(handshake.RefusedTimeout)
 		// The client may be gone, which is all right.
 		_, _ = fmt.Fprintf(s.sender(), "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
 			"Content-Length: %d\r\n\r\n%s\n", refusal.Status, http.StatusText(refusal.Status), len(refusal.Reason)+1, refusal.Reason)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -24,30 +26,29 @@ type stream struct {
 // serveStream answers a request for a connection over HTTP; it returns when that
 // has ended.
 func (e *Engine) serveStream(w http.ResponseWriter, r *http.Request, p wire.Protocol) {
-	door := e.config.Door
 	if r.Method != http.MethodGet {
-		door.StreamOnly(w, r)
+		handshake.StreamOnly(e.config.Admission, e.stats, w, r)
 		return
 	}
 	if refusal := e.stream(w, r, p); refusal != nil {
-		door.ShareWith(w.Header(), r.Host, r.Header.Get("Origin"))
+		handshake.Share(e.config.Admission, w.Header(), r.Host, r.Header.Get("Origin"))
 		w.Header().Set("Connection", "close")
-		http.Error(w, door.Refuse(refusal).Error(), refusal.Status)
+		http.Error(w, e.stats.Refuse(refusal).Error(), refusal.Status)
 	}
 }
 
-func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
+func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol) *admission.Refusal {
 	s := socketOf(r)
 	s.deaf.Store(true)
 	if r.ContentLength != 0 {
-		return modes.RefusedBody
+		return handshake.RefusedBody
 	}
 	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
 	}
 	c.stream = &stream{w, http.NewResponseController(w)}
-	maps.Copy(w.Header(), e.config.Door.StreamHeader(p, r.Host, r.Header.Get("Origin")))
+	maps.Copy(w.Header(), handshake.StreamHeader(e.config.Admission, p, r.Host, r.Header.Get("Origin")))
 	// The stream's end is the connection's, as the header says.
 	w.Header().Set("Transfer-Encoding", "identity")
 	w.WriteHeader(http.StatusOK)
@@ -112,7 +113,7 @@ func (s *socket) ignore(n int, err error) (int, error) {
 	var buffer [512]byte
 	for unheard := 0; err == nil; unheard++ {
 		s.stats.BytesIn.Add(uint64(n))
-		if unheard == modes.MaxUnheard {
+		if unheard == handshake.MaxDiscardedReads {
 			err = errUnheard
 			break
 		}

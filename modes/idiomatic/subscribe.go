@@ -21,18 +21,14 @@ var _ session.Peer = (*connection)(nil)
 
 // subscription is one channel of a connection.
 type subscription struct {
-	request    *request // until it is confirmed
-	confirmed  bool     // the connection is a member of the channel in the hub
-	serverSide bool     // it came with the connect command
+	confirmed  bool // the connection is a member of the channel in the hub
+	serverSide bool // it came with the connect command
 }
 
 // request is one Subscribe on its way to the bus and back.
 type request struct {
-	channels  []string
-	confirmed func(error)
-	left      map[string]func() // channels that the client left meanwhile
-	before    int               // requests that must be over before this one begins
-	after     []*request        // those that wait for this one
+	channels   []string
+	subscriber session.Subscriber
 }
 
 // ClientID implements session.Peer.
@@ -77,145 +73,81 @@ func (c *connection) Disconnect(d wire.Disconnect) {
 	c.close(goodbye(d))
 }
 
-// Subscriptions implements session.Peer. Channels that were left before they
-// were confirmed count until they are, so that leaving does not let a client
-// ask Redis for more than it may have.
-func (c *connection) Subscriptions(channel string) (int, bool) {
-	_, has := c.channels[channel]
-	return len(c.channels) + c.waiting, has
+// Subscriptions implements session.Peer.
+func (c *connection) Subscriptions(channel string) (n int, status session.Status) {
+	if s := c.channels[channel]; s != nil {
+		status = session.Subscribing
+		if s.confirmed {
+			status = session.Subscribed
+		}
+	}
+	return len(c.channels), status
 }
 
 // Subscribe implements session.Peer. Its answer comes from the bus.
-func (c *connection) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
+func (c *connection) Subscribe(serverSide bool, s session.Subscriber, channels ...string) {
 	if c.ended {
 		return
 	}
 	if c.channels == nil {
 		c.channels = make(map[string]*subscription, len(channels))
 	}
-	if len(channels) == 1 && c.subscribeOthers(serverSide, channels[0], confirmed) {
-		return
-	}
-	r := &request{confirmed: confirmed}
-	for _, channel := range channels {
-		channel = strings.Clone(channel)
-		r.channels = append(r.channels, channel)
-		if before := c.abandoned[channel]; before != nil {
-			before.after = append(before.after, r)
-			r.before++
-		}
-		c.channels[channel] = &subscription{request: r, serverSide: serverSide}
-	}
-	if r.before == 0 {
-		c.ask(r)
-	}
-}
-
-// ask takes a request to the bus; mu is held.
-func (c *connection) ask(r *request) {
-	subscribeAll(c.engine.config.Bus, r.channels, func(err error) { c.answered(r, err) })
-}
-
-// subscribeOthers subscribes to a channel that others have subscribed to, which
-// Redis need not be asked for. False: there are none.
-func (c *connection) subscribeOthers(serverSide bool, channel string, confirmed func(error)) bool {
-	if c.abandoned[channel] != nil || !c.engine.hub.joinOthers(channel, c, func() {
-		confirmed(nil)
+	if len(channels) == 1 && c.engine.hub.joinOthers(channels[0], c, func() {
+		c.channels[channels[0]] = &subscription{confirmed: true, serverSide: serverSide}
+		s.Confirmed(nil)
 		c.flush()
 	}) {
-		return false
+		// Others have the channel: there is nothing to ask Redis.
+		s.Finished()
+		return
 	}
-	c.channels[strings.Clone(channel)] = &subscription{confirmed: true, serverSide: serverSide}
-	return true
+	r := &request{channels: channels, subscriber: s}
+	for _, channel := range channels {
+		c.channels[channel] = &subscription{serverSide: serverSide}
+	}
+	subscribeAll(c.engine.config.Bus, channels, func(err error) { c.answered(r, err) })
 }
 
 // answered acts on the answer of the bus. It runs on a goroutine of the bus.
 func (c *connection) answered(r *request, err error) {
+	bus := c.engine.config.Bus
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting -= len(r.left)
-	for channel := range r.left {
-		if c.abandoned[channel] == r {
-			delete(c.abandoned, channel)
-		}
-	}
 	switch {
 	case c.ended && err == nil:
 		for _, channel := range r.channels {
-			c.engine.config.Bus.Unsubscribe(channel)
+			bus.Unsubscribe(channel)
 		}
+		return
 	case c.ended:
+		return
 	case err != nil:
-		c.failed(r, err)
-	default:
-		c.joined(r)
-	}
-	for _, next := range r.after {
-		if next.before--; next.before == 0 && !c.ended {
-			c.ask(next)
+		for _, channel := range r.channels {
+			delete(c.channels, channel)
 		}
+		r.subscriber.Confirmed(err)
+	default:
+		// The reply is queued in one step with all memberships: before all pushes,
+		// and not before any of the channels that it names would reach the client.
+		c.join(r.channels, func() {
+			for _, channel := range r.channels {
+				c.channels[channel].confirmed = true
+			}
+			r.subscriber.Confirmed(nil)
+			c.flush()
+		})
 	}
+	r.subscriber.Finished()
 	c.flush()
 }
 
-func (c *connection) failed(r *request, err error) {
-	for _, channel := range r.channels {
-		if s := c.channels[channel]; s != nil && s.request == r {
-			delete(c.channels, channel)
-		}
-	}
-	r.confirmed(err)
-	for _, left := range r.left {
-		left()
-	}
-}
-
-// joined makes the connection a receiver. The reply is queued in one step with
-// all memberships: before all pushes, and not before any of the channels that it
-// names would reach the client.
-func (c *connection) joined(r *request) {
-	channels := make([]string, 0, len(r.channels))
-	for _, channel := range r.channels {
-		if r.left[channel] != nil {
-			continue
-		}
-		s := c.channels[channel]
-		s.request, s.confirmed = nil, true
-		channels = append(channels, channel)
-	}
-	c.join(channels, func() {
-		r.confirmed(nil)
-		c.flush()
-	})
-	for channel, left := range r.left {
-		c.engine.config.Bus.Unsubscribe(channel)
-		left()
-	}
-}
-
 // Unsubscribe implements session.Peer.
-func (c *connection) Unsubscribe(channel string, left func()) {
-	s := c.channels[channel]
-	if c.ended || s == nil {
+func (c *connection) Unsubscribe(channel string) {
+	if s := c.channels[channel]; s == nil || !s.confirmed {
 		return
 	}
 	delete(c.channels, channel)
-	// It may point into the message.
-	channel = strings.Clone(channel)
-	if s.confirmed {
-		c.depart(channel)
-		left()
-		return
-	}
-	if s.request.left == nil {
-		s.request.left = make(map[string]func())
-	}
-	if c.abandoned == nil {
-		c.abandoned = make(map[string]*request)
-	}
-	s.request.left[channel] = left
-	c.abandoned[channel] = s.request
-	c.waiting++
+	c.depart(channel)
 }
 
 // Publish implements session.Peer.

@@ -8,6 +8,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -23,7 +25,7 @@ func newUpgrader(o Options, l modes.Limits) websocket.Upgrader {
 		HandshakeTimeout: l.HandshakeTimeout,
 		// It answers with wire.DeflateResponse what negotiate leaves of an offer.
 		EnableCompression: true,
-		// The door has looked at the origin.
+		// The admission controller checks the origin.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
 	// Where the sizes are those of net/http's buffers, gorilla goes on with
@@ -47,7 +49,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := socketOf(r)
 	s.served.Store(true)
 	s.came = modes.Now()
-	p, ok := e.config.Door.Endpoint(r.URL.Path)
+	p, ok := handshake.Endpoint(r.URL.Path, e.config.Echo)
 	if !ok {
 		e.config.Handler.ServeHTTP(w, r)
 		return
@@ -57,21 +59,21 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refusal := e.handshake(w, r, p); refusal != nil {
-		e.config.Door.Answer(w, refusal)
+		handshake.Answer(w, e.config.Stats, refusal)
 	}
 }
 
 // handshake brings a connection to life, or says why not.
-func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protocol) *modes.Refusal {
-	if refusal := modes.CheckHandshake(r); refusal != nil {
+func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protocol) *admission.Refusal {
+	if refusal := handshake.Check(r); refusal != nil {
 		return refusal
 	}
 	if !e.negotiate(r) {
-		return modes.RefusedExtensions
+		return handshake.RefusedExtensions
 	}
-	p = modes.Encoding(p, r.URL.RawQuery)
+	p = handshake.Encoding(p, r.URL.RawQuery)
 	var header http.Header
-	if p.Session() && modes.HasSubprotocol(r, wire.ProtobufSubprotocol) {
+	if p.Session() && handshake.HasSubprotocol(r, wire.ProtobufSubprotocol) {
 		p = wire.Protobuf
 		header = protobufHeader
 	}
@@ -96,7 +98,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 
 // enter lets a client in and returns its connection, already a member of the
 // channels that the request names, if its protocol has it so.
-func (e *Engine) enter(r *http.Request, p wire.Protocol) (*connection, *modes.Refusal) {
+func (e *Engine) enter(r *http.Request, p wire.Protocol) (*connection, *admission.Refusal) {
 	address, refusal := e.admit(p, r)
 	if refusal != nil {
 		return nil, refusal
@@ -113,7 +115,7 @@ func (e *Engine) enter(r *http.Request, p wire.Protocol) (*connection, *modes.Re
 		for _, channel := range channels {
 			e.config.Bus.Unsubscribe(channel)
 		}
-		return nil, modes.RefusedDraining
+		return nil, handshake.RefusedDraining
 	}
 	c.member(channels, expires)
 	return c, nil
@@ -142,19 +144,18 @@ func (e *Engine) negotiate(r *http.Request) (valid bool) {
 
 // reserve takes a reference of the bus on each channel of a request that names
 // them in its query, if its tokens allow it, which they do until expires.
-func (e *Engine) reserve(r *http.Request, p wire.Protocol) (channels []string, expires time.Time, refusal *modes.Refusal) {
+func (e *Engine) reserve(r *http.Request, p wire.Protocol) (channels []string, expires time.Time, refusal *admission.Refusal) {
 	if !p.ByQuery() {
 		return nil, time.Time{}, nil
 	}
-	door := e.config.Door
-	if channels, refusal = door.Channels(r.URL.RawQuery); refusal != nil {
+	if channels, refusal = handshake.Channels(&e.config.Rules, r.URL.RawQuery); refusal != nil {
 		return nil, time.Time{}, refusal
 	}
-	if expires, refusal = door.Authorize(r.URL.RawQuery, r.Header.Get("Authorization"), channels); refusal != nil {
+	if expires, refusal = handshake.Authorize(&e.config.Rules, r.URL.RawQuery, r.Header.Get("Authorization"), channels); refusal != nil {
 		return nil, time.Time{}, refusal
 	}
 	if subscribeNow(r.Context(), e.config.Bus, channels) != nil {
-		return nil, time.Time{}, modes.RefusedUnavailable
+		return nil, time.Time{}, handshake.RefusedUnavailable
 	}
 	return channels, expires, nil
 }

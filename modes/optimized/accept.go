@@ -143,7 +143,7 @@ func (l *loop) accept() {
 // net/http has found good, and what was sent behind it, and s its TLS, if it has that.
 func (l *loop) adopt(fd int, request []byte, s *secure) {
 	index, r := l.slab.take()
-	r.fd, r.state = int32(fd), handshake
+	r.fd, r.state = int32(fd), requesting
 	if l.security != nil {
 		r.state = securing
 	}
@@ -155,7 +155,7 @@ func (l *loop) adopt(fd int, request []byte, s *secure) {
 	}
 	l.wheel.arm(index, l.engine.Limits.HandshakeTimeout)
 	if s != nil {
-		r.state, s.pipe.loop = handshake, l
+		r.state, s.pipe.loop = requesting, l
 		l.setSecure(index, s)
 	}
 	if size := headEnd(request); size > 0 {

@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 func TestUpgradeAllocatesNothing(t *testing.T) {
-	h := newHandshaker(testEngine(t, modes.DoorOptions{}))
+	h := newHandshaker(testEngine(t, admission.Options{}))
 	request := []byte(upgradeRequest)
 	if n := testing.AllocsPerRun(200, func() {
 		if err := h.run(-1, request); err != nil {
@@ -82,7 +83,7 @@ func TestDeflatedFanOutAllocatesTheFramesOnly(t *testing.T) {
 }
 
 func TestDeflatedInputAllocatesNothing(t *testing.T) {
-	e := testEngine(t, modes.DoorOptions{})
+	e := testEngine(t, admission.Options{})
 	e.Compression = true
 	h := newHandshaker(e)
 	request := []byte(strings.Replace(upgradeRequest, "permessage-deflate", `x; y="z", permessage-deflate; client_max_window_bits="15"`, 1))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -128,8 +129,7 @@ type request struct {
 	audiences  []*audience
 	missing    int // audiences that are not confirmed yet
 	err        error
-	confirmed  func(error)
-	then       []func() // what was asked for in the meantime
+	subscriber session.Subscriber
 }
 
 // audienceOf returns the loop's audience of the channel, nil if it has none.

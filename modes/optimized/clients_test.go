@@ -111,7 +111,7 @@ func connect(all []net.Conn, addr, count string) ([]net.Conn, error) {
 }
 
 func openSession(addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, early, _, err := ws.Dial(ctx, "ws://"+addr+modes.PathCentrifuge)
 	if err != nil {
@@ -131,7 +131,7 @@ func expect(all []net.Conn, suffix string) error {
 }
 
 func expectMessage(conn net.Conn, suffix string) error {
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return err
 	}
 	message, err := wsutil.ReadServerText(conn)

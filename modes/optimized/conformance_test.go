@@ -10,13 +10,16 @@ import (
 	"github.com/tandem-ws/tandem/modes/optimized"
 )
 
-func TestConformance(t *testing.T) {
+// TestOptimized runs the conformance suite: go test ./modes/optimized -run TestOptimized/gap runs
+// the cases whose names begin with gap.
+func TestOptimized(t *testing.T) {
 	enginetest.Run(t, func(c modes.Config) (modes.Engine, error) {
 		return optimized.New(c, optimized.Options{Loops: 2})
 	})
 }
 
-func TestConformanceOverTLS(t *testing.T) {
+// TestOptimizedTLS is TestOptimized over TLS, with the cases of TLS itself.
+func TestOptimizedTLS(t *testing.T) {
 	enginetest.RunSecure(t, func(c modes.Config) (modes.Engine, error) {
 		return optimized.New(c, optimized.Options{Loops: 2})
 	})

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -34,7 +36,7 @@ func (l *loop) finish() {
 // close ends a connection, whatever its state, and gives back all it had.
 func (l *loop) close(index uint32, reason string) {
 	r := l.slab.at(index)
-	if r.state == securing || r.state == handshake || r.state == waiting {
+	if r.state == securing || r.state == requesting || r.state == waiting {
 		l.engine.Stats.Refused.WithLabelValues(reason).Inc()
 	} else if r.state == open {
 		l.ended(r, reason)
@@ -90,7 +92,7 @@ func (l *loop) detach(index uint32, r *record) {
 // leaveAddress ends what counts the connection as one of its address.
 func (l *loop) leaveAddress(index uint32) {
 	if len(l.addresses) > 0 {
-		l.engine.Door.Leave(l.addresses[index])
+		l.engine.Admission.Remove(l.addresses[index])
 		delete(l.addresses, index)
 	}
 }
@@ -152,8 +154,8 @@ func (l *loop) sentAll(index uint32, r *record) {
 func (l *loop) fire(index uint32) {
 	r := l.slab.at(index)
 	switch r.state {
-	case securing, handshake:
-		l.refuseHandshake(index, r, modes.RefusedTimeout)
+	case securing, requesting:
+		l.refuseHandshake(index, r, handshake.RefusedTimeout)
 	case open:
 		l.ping(index, r)
 	case closing:
@@ -193,7 +195,7 @@ func (l *loop) ping(index uint32, r *record) {
 // endReason is what an end of the stream without our doing is counted as.
 func endReason(r *record) string {
 	switch {
-	case r.state == securing, r.state == handshake, r.state == waiting:
+	case r.state == securing, r.state == requesting, r.state == waiting:
 		return modes.ReasonGone
 	case r.protocol.OverHTTP():
 		return modes.ReasonClientClosed
@@ -202,7 +204,7 @@ func endReason(r *record) string {
 }
 
 func resetReason(r *record) string {
-	if r.state == securing || r.state == handshake || r.state == waiting {
+	if r.state == securing || r.state == requesting || r.state == waiting {
 		return modes.ReasonGone
 	}
 	return modes.ReasonReset
@@ -212,8 +214,8 @@ func resetReason(r *record) string {
 // sent nothing is closed without a word: browsers open some ahead of need, and
 // would take what comes for the answer to the request they send next. Nor can
 // anything be said before the TLS handshake is over.
-func (l *loop) refuseHandshake(index uint32, r *record, refusal *modes.Refusal) {
-	if r.state == securing || r.state == handshake && r.in == none {
+func (l *loop) refuseHandshake(index uint32, r *record, refusal *admission.Refusal) {
+	if r.state == securing || r.state == requesting && r.in == none {
 		l.hurtBy(index, r, refusal.Reason)
 		return
 	}
@@ -260,8 +262,8 @@ func (l *loop) drainSome() {
 	for ; share > 0 && d.left > 0; share-- {
 		if r := l.slab.at(d.index); r.state == open {
 			l.disconnect(d.index, r, wire.DisconnectShutdown)
-		} else if r.state == securing || r.state == handshake || r.state == waiting {
-			l.refuseHandshake(d.index, r, modes.RefusedDraining)
+		} else if r.state == securing || r.state == requesting || r.state == waiting {
+			l.refuseHandshake(d.index, r, handshake.RefusedDraining)
 		}
 		d.index++
 		d.left--

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -35,7 +36,7 @@ func (quietBus) Publish(_ string, _ []byte, done func(error)) {
 // testLoop returns a loop that does not run: the test turns it.
 func testLoop(tb testing.TB) *loop {
 	tb.Helper()
-	e := testEngine(tb, modes.DoorOptions{})
+	e := testEngine(tb, admission.Options{})
 	e.Bus = quietBus{}
 	listeners, _, err := listen("127.0.0.1:0", 1)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
@@ -29,15 +30,15 @@ func TestGoroutinesStayFlat(t *testing.T) {
 
 	stats := modes.NewStats()
 	rules := session.Rules{Version: "test", MaxChannels: 10, MaxChannelLength: 100}
-	door, err := modes.NewDoor(modes.DoorOptions{}, rules, stats)
+	controller, err := admission.New(admission.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const workers = 8
 	e, err := New(modes.Config{
-		Addr: "127.0.0.1:0", Handler: http.NotFoundHandler(), Bus: quietBus{}, Door: door, Rules: rules,
+		Addr: "127.0.0.1:0", Handler: http.NotFoundHandler(), Bus: quietBus{}, Admission: controller, Rules: rules,
 		Limits: modes.Limits{
-			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Minute,
+			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Hour,
 			GapRate: 1000,
 		},
 		Stats: stats, Log: slog.New(slog.DiscardHandler),

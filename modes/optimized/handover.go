@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -118,8 +119,8 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 		_ = unix.Close(fd)
 	})
 	if err != nil {
-		e.Door.Refuse(modes.RefusedBusy)
-		response := refusalResponse(modes.RefusedBusy, "")
+		e.Stats.Refuse(handshake.RefusedBusy)
+		response := refusalResponse(handshake.RefusedBusy, "")
 		if s != nil {
 			_, _ = s.conn.Write(response)
 			_ = s.conn.CloseWrite()
@@ -157,18 +158,18 @@ func plainConnOf(fd int, received []byte, s *secure) (net.Conn, error) {
 // connections sends it.
 func (e *Engine) plainHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		p, ok := e.Door.Endpoint(request.URL.Path)
+		p, ok := handshake.Endpoint(request.URL.Path, e.Echo)
 		if !ok {
 			e.Handler.ServeHTTP(w, request)
 			return
 		}
 		if p.OverHTTP() {
 			if request.Method != http.MethodGet {
-				e.Door.StreamOnly(w, request)
+				handshake.StreamOnly(e.Admission, e.Stats, w, request)
 				return
 			}
-		} else if refusal := modes.CheckHandshake(request); refusal != nil {
-			e.Door.Answer(w, refusal)
+		} else if refusal := handshake.Check(request); refusal != nil {
+			handshake.Answer(w, e.Stats, refusal)
 			return
 		}
 		if err := e.takeBack(w, request, p); err != nil {
@@ -192,7 +193,7 @@ func plainForm(request *http.Request, p wire.Protocol, forwarded string) *bytes.
 		return &again
 	}
 	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", target.RequestURI(), request.Host)
-	if p.Session() && modes.HasSubprotocol(request, wire.ProtobufSubprotocol) {
+	if p.Session() && handshake.HasSubprotocol(request, wire.ProtobufSubprotocol) {
 		// Of lists that are none, only net/http makes something.
 		again.WriteString("Sec-WebSocket-Protocol: " + wire.ProtobufSubprotocol + "\r\n")
 	}
@@ -228,7 +229,7 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 	}
 	// What is left of it is a duplicate of its descriptor, or nothing.
 	defer func() { _ = tcp.Close() }()
-	again := plainForm(request, p, e.Door.ForwardedHeader())
+	again := plainForm(request, p, e.Admission.ForwardedHeader())
 	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	again.Write(ahead)
 	again.Write(unread)

@@ -13,6 +13,8 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -50,7 +52,7 @@ type handshaker struct {
 	// client, and whose connection it counts as.
 	fd        int32
 	forwarded []string
-	address   modes.Address
+	address   admission.Address
 
 	// authorization is kept where tokens are needed.
 	authorization []byte
@@ -62,7 +64,7 @@ func newHandshaker(e *Engine) *handshaker {
 		ReadBufferSize: modes.MaxRequestHeader,
 		OnRequest: func(uri []byte) error {
 			path, query, _ := bytes.Cut(uri, []byte{'?'})
-			protocol, ok := e.Door.Endpoint(string(path))
+			protocol, ok := handshake.Endpoint(string(path), e.Echo)
 			if !ok {
 				return errPlain
 			}
@@ -78,7 +80,7 @@ func newHandshaker(e *Engine) *handshaker {
 				h.origin = append(h.origin[:0], value...)
 			} else if e.Rules.Tokens != nil && string(key) == "Authorization" {
 				h.authorization = append(h.authorization[:0], value...)
-			} else if name := e.Door.ForwardedHeader(); name != "" && string(key) == name {
+			} else if name := e.Admission.ForwardedHeader(); name != "" && string(key) == name {
 				h.forwarded = append(h.forwarded, string(value))
 			}
 			return nil
@@ -92,7 +94,7 @@ func newHandshaker(e *Engine) *handshaker {
 		},
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
 			if h.garbled {
-				return nil, modes.RefusedExtensions
+				return nil, handshake.RefusedExtensions
 			}
 			if refusal := h.admit(); refusal != nil {
 				return nil, refusal
@@ -103,21 +105,21 @@ func newHandshaker(e *Engine) *handshaker {
 	return h
 }
 
-func (h *handshaker) admit() *modes.Refusal {
+func (h *handshaker) admit() *admission.Refusal {
 	if h.engine.draining.Load() {
-		return modes.RefusedDraining
+		return handshake.RefusedDraining
 	}
-	if h.engine.Door.PerAddress() {
-		var refusal *modes.Refusal
-		if h.address, refusal = h.engine.Door.Enter(peerAddress(h.fd), h.forwarded); refusal != nil {
+	if h.engine.Admission.PerAddress() {
+		var refusal *admission.Refusal
+		if h.address, refusal = h.engine.Admission.Add(peerAddress(h.fd), h.forwarded); refusal != nil {
 			return refusal
 		}
 	}
 	// Most origins are the host's own; those need no strings made of them.
-	if len(h.origin) == 0 || h.engine.Door.SameHost() && ownOrigin(h.origin, h.host) {
-		return h.engine.Door.Admit("", "")
+	if len(h.origin) == 0 || h.engine.Admission.SameHostOnly() && ownOrigin(h.origin, h.host) {
+		return h.engine.Admission.Admit("", "")
 	}
-	return h.engine.Door.Admit(string(h.host), string(h.origin))
+	return h.engine.Admission.Admit(string(h.host), string(h.origin))
 }
 
 // ownOrigin tells whether an Origin header is plainly that of a page on host. Where
@@ -155,7 +157,7 @@ var _ io.ReadWriter = (*handshaker)(nil)
 // h.query are set; errPlain says that the request is for net/http; a *Refusal
 // is why the client is not let in.
 func (h *handshaker) run(fd int32, request []byte) error {
-	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], modes.Address{}
+	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], admission.Address{}
 	h.share, h.deflate = "", false
 	h.authorization = h.authorization[:0]
 	if protocol, ok := h.stream(request); ok {
@@ -167,13 +169,13 @@ func (h *handshaker) run(fd int32, request []byte) error {
 	h.request.Reset(request)
 	h.response = h.response[:0]
 	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
-	handshake, err := h.upgrader.Upgrade(h)
+	agreed, err := h.upgrader.Upgrade(h)
 	h.request.Reset(nil)
 	if err == errGood { //nolint:errorlint // the cost of it, on every handshake
-		h.accept(handshake.Protocol)
+		h.accept(agreed.Protocol)
 		return nil
 	}
-	if refusal := (*modes.Refusal)(nil); errors.As(err, &refusal) {
+	if refusal := (*admission.Refusal)(nil); errors.As(err, &refusal) {
 		return refusal
 	}
 	// net/http answers what is no handshake, or no good one.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -35,10 +35,10 @@ func (l *loop) input(index uint32, r *record, data []byte) {
 	switch {
 	case r.deaf:
 		// What it has sent already it may send; it has to stop some time.
-		if r.unheard++; r.unheard == modes.MaxUnheard {
+		if r.unheard++; r.unheard == handshake.MaxDiscardedReads {
 			l.hurtBy(index, r, wire.DisconnectBadRequest.Reason)
 		}
-	case r.state == handshake:
+	case r.state == requesting:
 		l.request(index, r, data)
 	case r.state == waiting:
 		l.stash(index, r, data)

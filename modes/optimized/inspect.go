@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -88,11 +88,11 @@ func (h *handshaker) inspect(request []byte) bool {
 					return false
 				}
 			case "Host":
-				if !modes.ValidHost(value) {
+				if !handshake.ValidHost(value) {
 					return false
 				}
 			case "Sec-WebSocket-Key":
-				if !modes.ValidKey(value) {
+				if !handshake.ValidKey(value) {
 					return false
 				}
 				h.key = append(h.key, value...)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -62,7 +63,7 @@ type loop struct {
 	left       []leaving // since the inbox was emptied last
 	more       table[[]subscription]
 	// addresses is what connections count as where limits hold for one address.
-	addresses map[uint32]modes.Address
+	addresses map[uint32]admission.Address
 	ledgers   map[uint32]*ledger // by the record's index
 	expiries  expiries
 	hurt      []hurt // connections that end before the loop goes on
@@ -114,7 +115,7 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 		engine: e, number: number, poller: poller, listener: listener,
 		stopped:   make(chan struct{}),
 		buffer:    make([]byte, readBuffer),
-		addresses: make(map[uint32]modes.Address),
+		addresses: make(map[uint32]admission.Address),
 		ledgers:   make(map[uint32]*ledger),
 		now:       time.Now(),
 	}
@@ -240,6 +241,7 @@ func (l *loop) lend() bool {
 func (l *loop) end() {
 	for _, task := range l.inbox.close() {
 		task()
+		l.finish()
 	}
 	for index := range l.slab.top {
 		if l.slab.at(index).state != free {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 )
 
 // TestRestIsNotBusy lets a loop rest, again and again, until a rest has cost less
@@ -18,7 +18,7 @@ func TestRestIsNotBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLoop(testEngine(t, modes.DoorOptions{}), 0, listeners[0])
+	l, err := newLoop(testEngine(t, admission.Options{}), 0, listeners[0])
 	if err != nil {
 		t.Fatal(err)
 	}

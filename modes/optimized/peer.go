@@ -39,38 +39,28 @@ func (p *peer) Send(reply *protocol.Reply) {
 
 func (p *peer) Disconnect(d wire.Disconnect) { p.loop.disconnect(p.index, p.record, d) }
 
-func (p *peer) Subscriptions(channel string) (n int, has bool) {
-	if a := p.loop.audienceOf(channel); a != nil {
-		_, has = p.loop.slotOf(p.record, a)
-	}
-	return p.loop.count(p.record), has
-}
-
-func (p *peer) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
-	p.loop.ask(p.index, p.record, serverSide, confirmed, channels...)
-}
-
-func (p *peer) Unsubscribe(channel string, left func()) {
+func (p *peer) Subscriptions(channel string) (n int, status session.Status) {
 	l, r := p.loop, p.record
-	a := l.audienceOf(channel)
-	if a == nil {
-		left()
-		return
-	}
-	slot, has := l.slotOf(r, a)
-	switch {
-	case !has:
-		left()
-	case l.subscription(r, slot).position != none:
-		l.drop(r, slot)
-		left()
-	default:
-		channel = strings.Clone(channel)
-		for _, q := range a.requests {
-			if q.connection == p.handle() {
-				q.then = append(q.then, func() { p.Unsubscribe(channel, left) })
-				return
+	if a := l.audienceOf(channel); a != nil {
+		if slot, has := l.slotOf(r, a); has {
+			status = session.Subscribing
+			if l.subscription(r, slot).position != none {
+				status = session.Subscribed
 			}
+		}
+	}
+	return l.count(r), status
+}
+
+func (p *peer) Subscribe(serverSide bool, s session.Subscriber, channels ...string) {
+	p.loop.ask(p.index, p.record, serverSide, s, channels...)
+}
+
+func (p *peer) Unsubscribe(channel string) {
+	l, r := p.loop, p.record
+	if a := l.audienceOf(channel); a != nil {
+		if slot, has := l.slotOf(r, a); has {
+			l.drop(r, slot)
 		}
 	}
 }
@@ -97,17 +87,19 @@ func (l *loop) with(h handle, f func()) {
 }
 
 // ask subscribes a connection to all channels or none. Once Redis has confirmed
-// them the connection joins the audiences, and in the same step confirmed runs.
-func (l *loop) ask(index uint32, r *record, serverSide bool, confirmed func(error), channels ...string) {
+// them the connection joins the audiences, and in the same step the subscriber
+// learns so.
+func (l *loop) ask(index uint32, r *record, serverSide bool, s session.Subscriber, channels ...string) {
 	if len(channels) == 1 {
 		if a := l.audienceOf(channels[0]); a != nil && a.confirmed {
 			l.note(r, a)
 			l.join(index, r, a, serverSide)
-			confirmed(nil)
+			s.Confirmed(nil)
+			s.Finished()
 			return
 		}
 	}
-	q := &request{connection: handle{index, r.generation}, serverSide: serverSide, confirmed: confirmed}
+	q := &request{connection: handle{index, r.generation}, serverSide: serverSide, subscriber: s}
 	for _, name := range channels {
 		a := l.audienceOf(name)
 		if a == nil {
@@ -152,11 +144,12 @@ func (l *loop) confirm(a *audience, err error) {
 		l.settle(a)
 		return
 	}
+	// First, because what is completed may ask for the channel again.
+	l.engine.directory.leave(a.channel, l.number)
 	for _, q := range waiting {
 		q.err = err
 		l.complete(q)
 	}
-	l.engine.directory.leave(a.channel, l.number)
 	l.audiences.remove(a.index)
 	a.index = none
 }
@@ -176,30 +169,28 @@ func (l *loop) complete(q *request) {
 		}
 	}
 	r, index := l.slab.find(q.connection), q.connection.index
+	if r != nil && q.err != nil {
+		// Whatever state it is in: the audiences may be gone after this.
+		for _, a := range q.audiences {
+			if slot, has := l.slotOf(r, a); has {
+				l.forget(r, slot)
+			}
+		}
+	}
 	if r != nil && !r.hurt && (r.state == open || r.state == waiting) {
 		wasWaiting := r.state == waiting
 		l.peer.at(index, r)
-		if q.err != nil {
-			for _, a := range q.audiences {
-				if slot, has := l.slotOf(r, a); has {
-					l.forget(r, slot)
-				}
-			}
-		}
 		if q.err == nil {
-			// Before confirmed, which may send: a publication behind that looks
+			// Before Confirmed, which sends: a publication behind that looks
 			// for whom it is wanted by. It cannot overtake it on this loop.
 			for _, a := range q.audiences {
 				l.join(index, r, a, q.serverSide)
 			}
 		}
 		greeted := r.session.Greeted()
-		q.confirmed(q.err)
+		q.subscriber.Confirmed(q.err)
+		q.subscriber.Finished()
 		l.greet(index, r, greeted)
-		for _, then := range q.then {
-			l.peer.at(index, r)
-			then()
-		}
 		l.flush(index, r)
 		if wasWaiting && r.state == open {
 			l.unstash(index, r)

@@ -11,12 +11,12 @@ import (
 type state uint8
 
 const (
-	free      state = iota
-	securing        // the TLS handshake is not complete
-	handshake       // the request is not complete
-	waiting         // channels by query: the request is, Redis has not confirmed them
-	open            // upgraded
-	closing         // our close frame is queued or sent, the client's is due
+	free       state = iota
+	securing         // the TLS handshake is not complete
+	requesting       // the request is not complete
+	waiting          // channels by query: the request is, Redis has not confirmed them
+	open             // upgraded
+	closing          // our close frame is queued or sent, the client's is due
 )
 
 // none is no index.

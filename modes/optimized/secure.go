@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 const (
@@ -329,7 +330,7 @@ func (l *loop) leaveSecure(index uint32, r *record) {
 
 // plainly answers a client that has not come as far as TLS.
 func (l *loop) plainly(index uint32, r *record, response string) {
-	l.engine.Stats.Refused.WithLabelValues(modes.ReasonTLS).Inc()
+	l.engine.Stats.Refused.WithLabelValues(handshake.ReasonTLS).Inc()
 	if n, errno := writeSocket(r.fd, []byte(response)); errno != 0 || n < len(response) {
 		r.state = closing // it has been counted
 		l.hurtBy(index, r, modes.ReasonGone)

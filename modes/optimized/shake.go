@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 const (
@@ -164,8 +165,8 @@ func (l *loop) shakeHands(index uint32, r *record, data []byte) {
 		in.bytes = append(in.bytes, data...)
 		data = in.bytes
 	}
-	if len(data) >= modes.RecordHeader && modes.LooksLikeHTTP([modes.RecordHeader]byte(data)) {
-		l.plainly(index, r, modes.PlainHTTP)
+	if len(data) >= handshake.RecordHeader && handshake.LooksLikeHTTP([handshake.RecordHeader]byte(data)) {
+		l.plainly(index, r, handshake.PlainHTTP)
 		return
 	}
 	if !firstRecord(data) {
@@ -182,11 +183,11 @@ func (l *loop) shakeHands(index uint32, r *record, data []byte) {
 // firstRecord tells whether data has a whole record, or something that is none:
 // crypto/tls says what is wrong with it.
 func firstRecord(data []byte) bool {
-	if len(data) < modes.RecordHeader {
+	if len(data) < handshake.RecordHeader {
 		return len(data) > 0 && data[0] != handshakeRecord && !upper(data[0])
 	}
 	length := int(binary.BigEndian.Uint16(data[3:]))
-	return data[0] != handshakeRecord || length > maxRecord || len(data) >= modes.RecordHeader+length
+	return data[0] != handshakeRecord || length > maxRecord || len(data) >= handshake.RecordHeader+length
 }
 
 // upper tells whether a request of HTTP may begin so.
@@ -224,7 +225,7 @@ func (l *loop) makeRoom() {
 			continue
 		}
 		if full && l.secureOf(h.index).pipe.shake.idle() {
-			l.hurtBy(h.index, r, modes.RefusedBusy.Reason)
+			l.hurtBy(h.index, r, handshake.RefusedBusy.Reason)
 			full = false
 			continue
 		}
@@ -243,7 +244,7 @@ func (l *loop) shaken(h handle, s *secure, err error) {
 	l.security.shakes--
 	if err != nil {
 		l.setSecure(h.index, nil)
-		if reason := modes.TLSFailure(err); reason != "" {
+		if reason := handshake.TLSFailure(err); reason != "" {
 			l.engine.Stats.Refused.WithLabelValues(reason).Inc()
 		}
 		// The alert is on its way.
@@ -251,7 +252,7 @@ func (l *loop) shaken(h handle, s *secure, err error) {
 		return
 	}
 	s.pipe.shake = nil
-	r.state = handshake
+	r.state = requesting
 	// It may not have been read for a while.
 	l.again = append(l.again, h)
 	l.unseal(h.index, r, received)

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
@@ -36,18 +38,18 @@ func (c *silentAfter) Write(b []byte) (int, error) {
 // Clients that stop in the middle of their TLS handshakes make room for those who go
 // on, however many they are: the loop keeps no more handshakes than it may.
 func TestStuckShakesMakeRoom(t *testing.T) {
-	const most, stuck, patience = 4, 40, 30 * time.Second
+	const most, stuck, patience = 4, 40, 2 * time.Minute
 	lender := httptest.NewTLSServer(nil)
 	lent := lender.TLS.Certificates
 	lender.Close()
 	stats := modes.NewStats()
 	rules := session.Rules{Version: "test", MaxChannels: 10, MaxChannelLength: 100}
-	door, err := modes.NewDoor(modes.DoorOptions{Echo: true}, rules, stats)
+	controller, err := admission.New(admission.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e, err := New(modes.Config{
-		Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: lent}, Handler: http.NotFoundHandler(), Bus: quietBus{}, Door: door, Rules: rules,
+		Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: lent}, Handler: http.NotFoundHandler(), Bus: quietBus{}, Admission: controller, Echo: true, Rules: rules,
 		Limits: modes.Limits{
 			MaxMessageSize: 1 << 16, MaxQueuedBytes: 1 << 20, HandshakeTimeout: time.Hour,
 			GapRate: 1000,
@@ -97,7 +99,7 @@ func TestStuckShakesMakeRoom(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", answer, err, want)
 	}
 	// One that is about to wait, and does not yet, is not counted among those who do.
-	if got := testutil.ToFloat64(stats.Refused.WithLabelValues(modes.RefusedBusy.Reason)); got < stuck-2*most {
+	if got := testutil.ToFloat64(stats.Refused.WithLabelValues(handshake.RefusedBusy.Reason)); got < stuck-2*most {
 		t.Errorf("%v handshakes made room, want about %d", got, stuck-most)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -22,7 +22,7 @@ func (h *handshaker) stream(request []byte) (wire.Protocol, bool) {
 	}
 	target, _, _ = bytes.Cut(target, []byte{' '})
 	path, _, _ := bytes.Cut(target, []byte{'?'})
-	protocol, ok := h.engine.Door.Endpoint(string(path))
+	protocol, ok := handshake.Endpoint(string(path), h.engine.Echo)
 	return protocol, ok && protocol.OverHTTP()
 }
 
@@ -39,13 +39,13 @@ func (h *handshaker) runStream(protocol wire.Protocol, received []byte) error {
 	}
 	host, origin := request.Host, request.Header.Get("Origin")
 	header := make(http.Header)
-	h.engine.Door.ShareWith(header, host, origin)
+	handshake.Share(h.engine.Admission, header, host, origin)
 	h.share = lines(header)
 	if request.ContentLength != 0 {
-		return modes.RefusedBody
+		return handshake.RefusedBody
 	}
 	h.host, h.origin = append(h.host[:0], host...), append(h.origin[:0], origin...)
-	if name := h.engine.Door.ForwardedHeader(); name != "" {
+	if name := h.engine.Admission.ForwardedHeader(); name != "" {
 		h.forwarded = append(h.forwarded, request.Header.Values(name)...)
 	}
 	h.authorization = append(h.authorization, request.Header.Get("Authorization")...)
@@ -54,7 +54,7 @@ func (h *handshaker) runStream(protocol wire.Protocol, received []byte) error {
 	}
 	h.protocol, h.query = protocol, append(h.query[:0], request.URL.RawQuery...)
 	h.response = append(h.response[:0], "HTTP/1.1 200 OK\r\n"...)
-	h.response = append(h.response, lines(h.engine.Door.StreamHeader(protocol, host, origin))...)
+	h.response = append(h.response, lines(handshake.StreamHeader(h.engine.Admission, protocol, host, origin))...)
 	h.response = append(h.response, "\r\n"...)
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 // request takes bytes of a request, and acts on it once its headers are
@@ -32,7 +34,7 @@ func (l *loop) request(index uint32, r *record, data []byte) {
 		return
 	}
 	if len(in.bytes) > modes.MaxRequestHeader {
-		l.refuse(index, r, modes.RefusedTooLarge)
+		l.refuse(index, r, handshake.RefusedTooLarge)
 	}
 }
 
@@ -41,21 +43,21 @@ func (l *loop) request(index uint32, r *record, data []byte) {
 // it; what comes from there must not go back.
 func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain bool) {
 	if size > modes.MaxRequestHeader {
-		l.refuse(index, r, modes.RefusedTooLarge)
+		l.refuse(index, r, handshake.RefusedTooLarge)
 		return
 	}
 	h := l.handshaker
 	h.came = modes.Now()
 	err := h.run(r.fd, received[:size])
-	if h.address != (modes.Address{}) {
+	if h.address != (admission.Address{}) {
 		l.addresses[index] = h.address
 	}
-	var refusal *modes.Refusal
+	var refusal *admission.Refusal
 	switch {
 	case err == nil:
 		r.protocol, r.deflate = h.protocol, h.deflate
 		if len(h.query) > 0 {
-			r.protocol = modes.Encoding(r.protocol, string(h.query))
+			r.protocol = handshake.Encoding(r.protocol, string(h.query))
 		}
 		if r.protocol.ByQuery() {
 			l.upgradeByQuery(index, r, received[size:])
@@ -72,7 +74,7 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain
 	case plain:
 		l.handOver(index, r, received)
 	default:
-		l.refuse(index, r, modes.RefusedUpgrade)
+		l.refuse(index, r, handshake.RefusedUpgrade)
 	}
 }
 
@@ -94,11 +96,11 @@ func (l *loop) opened(index uint32, r *record) {
 // upgradeByQuery asks for the channels of a connection that names them in its
 // query; the 101, or 200, goes out once Redis has confirmed them all.
 func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
-	channels, refusal := l.engine.Door.Channels(string(l.handshaker.query))
+	channels, refusal := handshake.Channels(&l.engine.Rules, string(l.handshaker.query))
 	if refusal == nil && l.engine.Bus.Ready() != nil {
 		// Others on this node may have the channels; what is being missed now nobody
 		// could tell this client.
-		refusal = modes.RefusedUnavailable
+		refusal = handshake.RefusedUnavailable
 	}
 	if refusal != nil {
 		l.refuseWith(index, r, refusal, l.handshaker.share)
@@ -111,9 +113,9 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	}
 	response, share, came := bytes.Clone(l.handshaker.response), l.handshaker.share, l.handshaker.came
 	l.authorize(index, r, channels, func(expires time.Time) {
-		l.ask(index, r, false, func(err error) {
+		l.ask(index, r, false, outcome(func(err error) {
 			if err != nil {
-				l.refuseWith(index, r, modes.RefusedUnavailable, share)
+				l.refuseWith(index, r, handshake.RefusedUnavailable, share)
 				return
 			}
 			l.respond(index, r, response)
@@ -122,9 +124,16 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 			if !expires.IsZero() && r.state == open {
 				l.expireAt(l.ledger(index, true), expires)
 			}
-		}, channels...)
+		}), channels...)
 	})
 }
+
+// outcome is the session.Subscriber of a connection by query: it has no commands
+// that could wait.
+type outcome func(error)
+
+func (o outcome) Confirmed(err error) { o(err) }
+func (o outcome) Finished()           {}
 
 // authorize goes on with a connection by query whose tokens allow it the channels,
 // and refuses others. It may do so later.
@@ -134,9 +143,9 @@ func (l *loop) authorize(index uint32, r *record, channels []string, then func(e
 		then(time.Time{})
 		return
 	}
-	door, h, share := l.engine.Door, handle{index, r.generation}, l.handshaker.share
+	h, share := handle{index, r.generation}, l.handshaker.share
 	query, authorization := string(l.handshaker.query), string(l.handshaker.authorization)
-	decide := func(expires time.Time, refusal *modes.Refusal) {
+	decide := func(expires time.Time, refusal *admission.Refusal) {
 		if refusal != nil {
 			l.refuseWith(index, r, refusal, share)
 			return
@@ -144,10 +153,10 @@ func (l *loop) authorize(index uint32, r *record, channels []string, then func(e
 		then(expires)
 	}
 	if !tokens.Costly() {
-		decide(door.Authorize(query, authorization, channels))
+		decide(handshake.Authorize(&l.engine.Rules, query, authorization, channels))
 		return
 	}
-	finish := func(expires time.Time, refusal *modes.Refusal) {
+	finish := func(expires time.Time, refusal *admission.Refusal) {
 		l.inbox.post(func() {
 			if r := l.slab.find(h); r != nil && r.state == waiting && !r.hurt {
 				decide(expires, refusal)
@@ -160,12 +169,12 @@ func (l *loop) authorize(index uint32, r *record, channels []string, then func(e
 	}
 	if err := l.engine.pool.Schedule(func(err error) {
 		if err != nil {
-			finish(time.Time{}, modes.RefusedBusy)
+			finish(time.Time{}, handshake.RefusedBusy)
 			return
 		}
-		finish(door.Authorize(query, authorization, channels))
+		finish(handshake.Authorize(&l.engine.Rules, query, authorization, channels))
 	}); err != nil {
-		finish(time.Time{}, modes.RefusedBusy)
+		finish(time.Time{}, handshake.RefusedBusy)
 	}
 }
 
@@ -176,7 +185,7 @@ func (l *loop) stash(index uint32, r *record, data []byte) {
 	}
 	in := l.inputs.items[r.in]
 	if in.bytes = append(in.bytes, data...); len(in.bytes) > modes.MaxRequestHeader {
-		l.refuse(index, r, modes.RefusedTooLarge)
+		l.refuse(index, r, handshake.RefusedTooLarge)
 	}
 }
 
@@ -205,13 +214,13 @@ func (l *loop) respond(index uint32, r *record, response []byte) {
 }
 
 // refuse answers a handshake with a refusal and closes the connection.
-func (l *loop) refuse(index uint32, r *record, refusal *modes.Refusal) {
+func (l *loop) refuse(index uint32, r *record, refusal *admission.Refusal) {
 	l.refuseWith(index, r, refusal, "")
 }
 
 // refuseWith is refuse with more headers in the answer.
-func (l *loop) refuseWith(index uint32, r *record, refusal *modes.Refusal, headers string) {
-	l.engine.Door.Refuse(refusal)
+func (l *loop) refuseWith(index uint32, r *record, refusal *admission.Refusal, headers string) {
+	l.engine.Stats.Refuse(refusal)
 	l.leaveAddress(index)
 	l.respond(index, r, refusalResponse(refusal, headers))
 	l.turnAway(index, r)
@@ -229,7 +238,7 @@ func (l *loop) turnAway(index uint32, r *record) {
 	l.sentAll(index, r)
 }
 
-func refusalResponse(refusal *modes.Refusal, headers string) []byte {
+func refusalResponse(refusal *admission.Refusal, headers string) []byte {
 	body := refusal.Error() + "\n"
 	return []byte("HTTP/1.1 " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status) +
 		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n" + headers +

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -20,22 +21,22 @@ const upgradeRequest = "GET /connection/websocket HTTP/1.1\r\nHost: example.com\
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 // testEngine returns an engine that has what a handshake needs, and no sockets.
-func testEngine(tb testing.TB, o modes.DoorOptions) *Engine {
+func testEngine(tb testing.TB, o admission.Options) *Engine {
 	tb.Helper()
 	rules := session.Rules{Version: "test", MaxChannels: 128, MaxChannelLength: 255}
 	stats := modes.NewStats()
-	door, err := modes.NewDoor(o, rules, stats)
+	controller, err := admission.New(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	e := &Engine{Config: modes.Config{Door: door, Stats: stats, Rules: rules, Log: slog.New(slog.DiscardHandler)}, ids: newIDs()}
+	e := &Engine{Config: modes.Config{Admission: controller, Stats: stats, Rules: rules, Log: slog.New(slog.DiscardHandler)}, ids: newIDs()}
 	e.Limits.MaxMessageSize, e.Limits.MaxQueuedBytes = 64<<10, 1<<20
 	e.directory.channels = make(map[string]*channel)
 	return e
 }
 
 func BenchmarkUpgrade(b *testing.B) {
-	h := newHandshaker(testEngine(b, modes.DoorOptions{}))
+	h := newHandshaker(testEngine(b, admission.Options{}))
 	request := []byte(upgradeRequest)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -55,7 +56,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 	for name, c := range map[string]struct {
 		request  string
 		plain    bool
-		refusal  *modes.Refusal
+		refusal  *admission.Refusal
 		status   string
 		protocol wire.Protocol
 	}{
@@ -69,7 +70,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 		"http 1.0":       {request: edit("HTTP/1.1", "HTTP/1.0"), plain: true},
 		"no upgrade":     {request: edit("Upgrade: websocket\r\n", ""), plain: true},
 		"no request":     {request: "hello\r\n\r\n", plain: true},
-		"foreign origin": {request: edit("Origin: http://example.com", "Origin: http://evil.example"), refusal: modes.RefusedOrigin},
+		"foreign origin": {request: edit("Origin: http://example.com", "Origin: http://evil.example"), refusal: admission.RefusedOrigin},
 		"version":        {request: edit("Version: 13", "Version: 8"), plain: true},
 		"no key":         {request: edit("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), plain: true},
 		"short key":      {request: edit("dGhlIHNhbXBsZSBub25jZQ==", "dGhl"), plain: true},
@@ -79,7 +80,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 		"no connection":  {request: edit("Connection: keep-alive, Upgrade\r\n", ""), plain: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHandshaker(testEngine(t, modes.DoorOptions{}))
+			h := newHandshaker(testEngine(t, admission.Options{}))
 			err := h.run(-1, []byte(c.request))
 			if plain := errors.Is(err, errPlain); plain != c.plain {
 				t.Fatalf("error %v, want plain %v", err, c.plain)
@@ -87,7 +88,7 @@ func TestUpgradeVerdicts(t *testing.T) {
 			if c.plain {
 				return
 			}
-			var refusal *modes.Refusal
+			var refusal *admission.Refusal
 			if errors.As(err, &refusal); refusal != c.refusal {
 				t.Fatalf("refusal %v, want %v", refusal, c.refusal)
 			}

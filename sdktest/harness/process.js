@@ -32,7 +32,7 @@ export function freePort() {
 }
 
 /** patience is how long a test waits for something that must happen, in ms. */
-export const patience = 30_000;
+export const patience = 120_000;
 
 /** eventually polls until condition returns something true, and returns that. */
 export async function eventually(what, condition) {

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/redisbus"
 	"github.com/tandem-ws/tandem/server/api"
@@ -37,14 +38,14 @@ var errDraining = errors.New("draining")
 
 // node is a running server: what run starts and, in reverse, ends.
 type node struct {
-	config config.Config
-	stderr io.Writer
-	log    *slog.Logger
-	bus    *redisbus.Bus
-	engine modes.Engine
-	door   *modes.Door
-	stats  *modes.Stats
-	rules  session.Rules
+	config    config.Config
+	stderr    io.Writer
+	log       *slog.Logger
+	bus       *redisbus.Bus
+	engine    modes.Engine
+	admission *admission.Controller
+	stats     *modes.Stats
+	rules     session.Rules
 	// certificate is what the public listener's TLS rests on; nil: it speaks none.
 	certificate *certificate.Certificate
 	draining    atomic.Bool
@@ -158,12 +159,12 @@ func (n *node) open() error {
 	}
 	// config.Load has looked at them.
 	proxies, _ := c.Proxies()
-	door, err := modes.NewDoor(modes.DoorOptions{
-		AllowedOrigins: c.AllowedOrigins, Echo: c.Echo,
-		MaxConnections: c.MaxConnections, ConnectRate: c.ConnectRate,
+	n.admission, err = admission.New(admission.Options{
+		AllowedOrigins: c.AllowedOrigins,
+		MaxConnections: c.MaxConnections, Connections: n.stats.TotalConnections, ConnectRate: c.ConnectRate,
 		ConnectionsPerAddress: c.MaxConnectionsPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress,
 		TrustedProxies: proxies, ForwardedHeader: c.ForwardedHeader,
-	}, n.rules, n.stats)
+	})
 	if err != nil {
 		return fmt.Errorf("%w: ALLOWED_ORIGINS: %w", config.ErrInvalid, err)
 	}
@@ -173,9 +174,8 @@ func (n *node) open() error {
 	if err != nil {
 		return err
 	}
-	n.door = door
 	shared := modes.Config{
-		Addr: c.Addr, Handler: handler, Bus: n.bus, Door: door, Rules: n.rules,
+		Addr: c.Addr, Handler: handler, Bus: n.bus, Admission: n.admission, Echo: c.Echo, Rules: n.rules,
 		Limits: modes.Limits{
 			MaxMessageSize: c.MaxMessageSize, MaxQueuedBytes: c.MaxQueuedBytes,
 			HandshakeTimeout: c.HandshakeTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
@@ -229,7 +229,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	inside := make(chan error, 1)
 	var running sync.WaitGroup
 	running.Go(func() { inside <- server.Serve(internal) })
-	running.Go(func() { n.door.WatchMemory(ctx) })
+	running.Go(func() { n.admission.WatchMemory(ctx) })
 	if n.certificate != nil {
 		running.Go(func() { n.certificate.Watch(ctx) })
 	}

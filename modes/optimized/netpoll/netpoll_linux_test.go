@@ -42,7 +42,7 @@ func pair(tb testing.TB) (ours int, theirs *os.File) {
 // next waits for the next events.
 func next(tb testing.TB, p *Poller) []Event {
 	tb.Helper()
-	for deadline := time.After(10 * time.Second); ; {
+	for deadline := time.After(2 * time.Minute); ; {
 		events, err := p.Poll()
 		if err != nil {
 			tb.Fatal(err)

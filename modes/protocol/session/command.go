@@ -29,7 +29,7 @@ func (s *Session) connect(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 		return wire.Disconnect{}, true
 	}
 	if r.Tokens == nil {
-		s.welcome(r, peer, c.Id, channels, 0)
+		s.welcome(r, p, peer, c.Id, channels, 0)
 		return wire.Disconnect{}, true
 	}
 	if c.Connect.Token == "" {
@@ -59,7 +59,7 @@ func (s *Session) connectWithToken(r *Rules, p wire.Protocol, peer Peer, c *prot
 			return true
 		}
 		s.enter(r, peer, &claims)
-		s.welcome(r, peer, id, channels, claims.Expires)
+		s.welcome(r, p, peer, id, channels, claims.Expires)
 		return true
 	})
 }
@@ -87,7 +87,7 @@ func (r *Rules) granted(asked, named []string) ([]string, *protocol.Error) {
 }
 
 // welcome answers a connect command that is good, once its channels are there.
-func (s *Session) welcome(r *Rules, peer Peer, id uint32, channels []string, expires int64) {
+func (s *Session) welcome(r *Rules, p wire.Protocol, peer Peer, id uint32, channels []string, expires int64) {
 	result := &protocol.ConnectResult{
 		Client: peer.ClientID(), Version: r.Version, Ping: r.pingSeconds(), Pong: r.PingInterval > 0,
 	}
@@ -101,19 +101,34 @@ func (s *Session) welcome(r *Rules, peer Peer, id uint32, channels []string, exp
 	}
 	s.phase = connecting
 	result.Subs = make(map[string]*protocol.SubscribeResult, len(channels))
-	peer.Subscribe(true, func(err error) {
-		if err != nil {
-			s.phase = opened
-			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
-			return
-		}
-		s.phase = connected
-		for _, channel := range channels {
-			result.Subs[channel] = subscribedByServer
-		}
-		peer.Send(&protocol.Reply{Id: id, Connect: result})
-	}, channels...)
+	for _, channel := range channels {
+		result.Subs[channel] = subscribedByServer
+	}
+	peer.Subscribe(true, &connectSubscriber{s, r, p, peer, id, result}, channels...)
 }
+
+// connectSubscriber is the Subscriber of a connect command. What the client sends
+// before it is answered waits.
+type connectSubscriber struct {
+	session  *Session
+	rules    *Rules
+	protocol wire.Protocol
+	peer     Peer
+	id       uint32
+	result   *protocol.ConnectResult
+}
+
+func (c *connectSubscriber) Confirmed(err error) {
+	if err != nil {
+		c.session.phase = opened
+		c.peer.Send(&protocol.Reply{Id: c.id, Error: wire.ErrorInternal})
+		return
+	}
+	c.session.phase = connected
+	c.peer.Send(&protocol.Reply{Id: c.id, Connect: c.result})
+}
+
+func (c *connectSubscriber) Finished() { c.session.resume(c.rules, c.protocol, c.peer) }
 
 func (s *Session) subscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) bool {
 	channel := c.Subscribe.Channel
@@ -121,69 +136,51 @@ func (s *Session) subscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Co
 		refuse(peer, c, wire.ErrorBadRequest)
 		return true
 	}
-	switch n, has := peer.Subscriptions(channel); {
-	case has:
+	n, status := peer.Subscriptions(channel)
+	switch {
+	case s.block(peer, status):
+		return true
+	case status == Subscribed:
 		refuse(peer, c, wire.ErrorAlreadySubscribe)
 		return true
-	case n >= r.MaxChannels:
+	case status == Unsubscribed && n >= r.MaxChannels && peer.Account(false).leaving():
+		// It has its place once Redis has answered for those that are being left.
+		s.blocked = true
+		return true
+	case status == Unsubscribed && n >= r.MaxChannels:
 		refuse(peer, c, wire.ErrorLimitExceeded)
 		return true
 	case r.Private(channel):
 		return s.subscribePrivate(r, p, peer, c)
 	}
-	id := c.Id
-	peer.Subscribe(false, func(err error) {
-		if err != nil {
-			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
-			return
-		}
-		send(peer, id, func(reply *protocol.Reply) { reply.Subscribe = subscribed })
-	}, channel)
+	s.inOrder(r, p, peer, channel, status, step{kind: stepSubscribe, id: c.Id})
 	return true
 }
 
-func (s *Session) unsubscribe(r *Rules, peer Peer, c *protocol.Command) {
-	if !r.ValidChannel(c.Unsubscribe.Channel) {
+func (s *Session) unsubscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) {
+	channel := c.Unsubscribe.Channel
+	if !r.ValidChannel(channel) {
 		refuse(peer, c, wire.ErrorBadRequest)
 		return
 	}
-	id := c.Id
-	left := func() { peer.Send(&protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}}) }
-	// Ending a subscription that is not there is answered like ending one:
-	// the server may have ended it while the command was on its way.
-	if _, has := peer.Subscriptions(c.Unsubscribe.Channel); !has {
-		left()
+	_, status := peer.Subscriptions(channel)
+	if s.block(peer, status) {
 		return
 	}
-	if r.Private(c.Unsubscribe.Channel) {
-		s.expireChannel(r, peer, c.Unsubscribe.Channel, 0)
-	}
-	peer.Unsubscribe(c.Unsubscribe.Channel, left)
+	s.inOrder(r, p, peer, channel, status, step{kind: stepUnsubscribe, id: c.Id})
 }
 
-func (s *Session) publish(r *Rules, peer Peer, c *protocol.Command) {
-	if !r.ClientPublish {
-		refuse(peer, c, wire.ErrorPermissionDenied)
-		return
+func (s *Session) publish(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) {
+	channel := c.Publish.Channel
+	switch _, status := peer.Subscriptions(channel); {
+	case s.block(peer, status):
+	case !r.ClientPublish:
+		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorPermissionDenied)
+	case !r.ValidChannel(channel), len(c.Publish.Data) == 0:
+		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorBadRequest)
+	default:
+		s.inOrder(r, p, peer, channel, status, step{kind: stepPublish, id: c.Id, data: c.Publish.Data})
 	}
-	if !r.ValidChannel(c.Publish.Channel) || len(c.Publish.Data) == 0 {
-		refuse(peer, c, wire.ErrorBadRequest)
-		return
-	}
-	if r.Private(c.Publish.Channel) {
-		if _, has := peer.Subscriptions(c.Publish.Channel); !has {
-			refuse(peer, c, wire.ErrorPermissionDenied)
-			return
-		}
-	}
-	id := c.Id
-	peer.Publish(c.Publish.Channel, c.Publish.Data, func(err error) {
-		if err != nil {
-			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
-			return
-		}
-		peer.Send(&protocol.Reply{Id: id, Publish: &protocol.PublishResult{}})
-	})
 }
 
 // The results of subscriptions, one that the client asked for by itself and one

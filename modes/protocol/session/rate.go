@@ -31,3 +31,10 @@ func (c *pace) spend(r *Rules, second int64) (over, far bool) {
 	}
 	return int(c.spent) > burst, int(c.spent) >= 2*burst
 }
+
+// unspend takes back what a command has been counted as that is handled once more.
+func (c *pace) unspend() {
+	if c.spent > 0 {
+		c.spent--
+	}
+}

@@ -51,20 +51,19 @@ type Peer interface {
 	Send(reply *protocol.Reply)
 	// Disconnect closes the connection after what is queued.
 	Disconnect(wire.Disconnect)
-	// Subscriptions returns how many channels the connection is subscribed
-	// to, or is about to be, and whether channel is one of them.
-	Subscriptions(channel string) (n int, has bool)
-	// Subscribe subscribes to all channels or none. Once Redis has confirmed
-	// them it calls confirmed and makes the connection a receiver in one step,
-	// so that nothing is delivered before what confirmed sends and nothing
-	// after it is missed. It clones the names it keeps. Where messages of a
-	// server-side subscription may have been missed the connection is closed
-	// with wire.DisconnectInsufficient, where those of another may, that
-	// subscription is ended.
-	Subscribe(serverSide bool, confirmed func(error), channels ...string)
-	// Unsubscribe ends a subscription and then calls left; one that is not
-	// confirmed yet ends once it is.
-	Unsubscribe(channel string, left func())
+	// Subscriptions returns how many channels the connection is subscribed to or
+	// waits to be, and how far its subscription to channel is.
+	Subscriptions(channel string) (n int, status Status)
+	// Subscribe subscribes to all channels or none, and keeps their names. Once
+	// Redis has confirmed them, or not, it calls the subscriber's methods, at once
+	// or later. In one step with Confirmed it makes the connection a receiver, so
+	// that nothing is delivered before what Confirmed sends and nothing after it
+	// is missed. If messages of a server-side subscription may have been missed,
+	// it closes the connection with wire.DisconnectInsufficient; if those of
+	// another may, it ends that subscription.
+	Subscribe(serverSide bool, s Subscriber, channels ...string)
+	// Unsubscribe ends a subscription that is Subscribed.
+	Unsubscribe(channel string)
 	// Publish sends data to channel and calls accepted when Redis has it. It
 	// owns data and clones channel.
 	Publish(channel string, data []byte, accepted func(error))
@@ -80,6 +79,25 @@ type Peer interface {
 	// Now is the time, or that of the turn that the connection is served in.
 	Now() time.Time
 }
+
+// Subscriber learns what becomes of a Subscribe.
+type Subscriber interface {
+	// Confirmed sends what the client is told of the outcome. It does not subscribe
+	// or unsubscribe.
+	Confirmed(err error)
+	// Finished follows Confirmed. It may call the Peer as it likes.
+	Finished()
+}
+
+// Status is how far a connection's subscription to a channel is.
+type Status uint8
+
+// A subscription is Subscribing until Redis has confirmed its channel.
+const (
+	Unsubscribed Status = iota
+	Subscribing
+	Subscribed
+)
 
 type phase uint8
 
@@ -98,6 +116,7 @@ type Session struct {
 	phase        phase
 	awaitingPong bool
 	verifying    bool // a token; what is sent meanwhile is held in the Account
+	blocked      bool // a command waits for room, see order.go; it is held, and so is what follows
 }
 
 // Connected tells whether the client has sent its connect command, answered or
@@ -121,18 +140,27 @@ func (s *Session) AwaitingPong() bool { return s.awaitingPong }
 // Handle acts on one complete message of the client. message stays the
 // caller's.
 func (s *Session) Handle(r *Rules, p wire.Protocol, peer Peer, message []byte) {
+	if s.awaitingPong && s.suspended() && wire.IsPong(p, message) {
+		// A client that is there must not be taken for one that is not.
+		s.awaitingPong = false
+		return
+	}
 	handled, on := 0, true
-	if !s.verifying {
+	if !s.suspended() {
 		handled, on = s.handle(r, p, peer, message, 0)
 	}
-	if on && s.verifying && handled >= 0 && !s.hold(peer, message, handled) {
+	if on && s.suspended() && handled >= 0 && !s.hold(peer, message, handled) {
 		peer.Disconnect(wire.DisconnectTooManyRequests)
 	}
 }
 
+// suspended reports whether commands have to wait: for a token to be verified, for
+// the connect command to be answered, or for room.
+func (s *Session) suspended() bool { return s.verifying || s.blocked || s.phase == connecting }
+
 // handle acts on the commands of a message but for the first few. handled is how
-// many have been handled where one of them has to wait for its token and others
-// follow it, else -1; on is false where the connection ends.
+// many have been handled if the session has been suspended and there are more,
+// else -1; on is false where the connection ends.
 func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, skip int) (handled int, on bool) {
 	n, waits := 0, false
 	on = true
@@ -141,12 +169,18 @@ func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, s
 			n++
 			return true
 		}
-		if s.verifying {
+		if s.suspended() {
+			waits = true
+			return false
+		}
+		d, ok := s.command(r, p, peer, c)
+		if s.blocked {
+			// It has another turn.
+			s.pace.unspend()
 			waits = true
 			return false
 		}
 		n++
-		d, ok := s.command(r, p, peer, c)
 		if !ok {
 			on = false
 			if d.Code != 0 {
@@ -156,7 +190,7 @@ func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, s
 		return ok
 	})
 	switch {
-	case waits, err != nil && on && s.verifying:
+	case waits, err != nil && on && s.suspended():
 		// A command that cannot be read has its turn, too.
 		return n, on
 	case err != nil && on:
@@ -199,16 +233,22 @@ func (s *Session) command(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 	case c.Subscribe != nil:
 		return wire.Disconnect{}, s.subscribe(r, p, peer, c)
 	case c.Unsubscribe != nil:
-		s.unsubscribe(r, peer, c)
+		s.unsubscribe(r, p, peer, c)
 	case c.Publish != nil:
-		s.publish(r, peer, c)
+		s.publish(r, p, peer, c)
 	case c.Ping != nil:
 		peer.Send(&protocol.Reply{Id: c.Id, Ping: &protocol.PingResult{}})
 	case c.Refresh != nil:
 		return wire.Disconnect{}, s.refresh(r, p, peer, c)
 	case c.SubRefresh != nil:
 		return wire.Disconnect{}, s.subRefresh(r, p, peer, c)
-	case c.Presence != nil, c.PresenceStats != nil, c.History != nil, c.Rpc != nil:
+	case c.Presence != nil:
+		s.refuseInOrder(r, p, peer, c.Presence.Channel, c.Id, wire.ErrorNotAvailable)
+	case c.PresenceStats != nil:
+		s.refuseInOrder(r, p, peer, c.PresenceStats.Channel, c.Id, wire.ErrorNotAvailable)
+	case c.History != nil:
+		s.refuseInOrder(r, p, peer, c.History.Channel, c.Id, wire.ErrorNotAvailable)
+	case c.Rpc != nil:
 		refuse(peer, c, wire.ErrorNotAvailable)
 	default:
 		refuse(peer, c, wire.ErrorMethodNotFound)

@@ -17,6 +17,9 @@ import (
 type fakePeer struct {
 	log      []string
 	subs     map[string]bool // by name; true: of the server's making
+	pending  map[string]bool // the same while Redis has not answered
+	delay    bool            // it answers when it is told to, see answer
+	answers  []func(error)
 	account  *Account
 	expireAt time.Time
 	now      time.Time
@@ -36,23 +39,53 @@ func (p *fakePeer) Send(reply *protocol.Reply) {
 
 func (p *fakePeer) Disconnect(d wire.Disconnect) { p.note("close %d", d.Code) }
 
-func (p *fakePeer) Subscriptions(channel string) (int, bool) {
-	_, has := p.subs[channel]
-	return len(p.subs), has
-}
-
-func (p *fakePeer) Subscribe(serverSide bool, confirmed func(error), channels ...string) {
-	if p.fail == nil {
-		for _, channel := range channels {
-			p.subs[strings.Clone(channel)] = serverSide
-		}
+func (p *fakePeer) Subscriptions(channel string) (int, Status) {
+	status := Unsubscribed
+	if _, has := p.subs[channel]; has {
+		status = Subscribed
+	} else if _, has := p.pending[channel]; has {
+		status = Subscribing
 	}
-	confirmed(p.fail)
+	return len(p.subs) + len(p.pending), status
 }
 
-func (p *fakePeer) Unsubscribe(channel string, left func()) {
+func (p *fakePeer) Subscribe(serverSide bool, s Subscriber, channels ...string) {
+	if p.pending == nil {
+		p.pending = map[string]bool{}
+	}
+	for _, channel := range channels {
+		p.pending[channel] = serverSide
+	}
+	answer := func(err error) {
+		for _, channel := range channels {
+			delete(p.pending, channel)
+			if err == nil {
+				p.subs[channel] = serverSide
+			}
+		}
+		s.Confirmed(err)
+		s.Finished()
+	}
+	if !p.delay {
+		answer(p.fail)
+		return
+	}
+	p.note("ask for %s", strings.Join(channels, " "))
+	p.answers = append(p.answers, answer)
+}
+
+// answer has Redis answer the first request that waits.
+func (p *fakePeer) answer(err error) {
+	answer := p.answers[0]
+	p.answers = p.answers[1:]
+	answer(err)
+}
+
+func (p *fakePeer) Unsubscribe(channel string) {
+	if _, has := p.subs[channel]; !has {
+		panic("no subscription to " + channel)
+	}
 	delete(p.subs, channel)
-	left()
 }
 
 func (p *fakePeer) Publish(channel string, data []byte, accepted func(error)) {

@@ -48,10 +48,13 @@ type Claims struct {
 // it. The zero value is a new one.
 type Account struct {
 	user     string
-	expires  int64            // when the connection ends, Unix seconds; 0: never
-	channels map[string]int64 // when subscriptions do
-	held     []held           // messages that wait for a token to be verified
-	size     int              // of those, in bytes
+	expires  int64             // when the connection ends, Unix seconds; 0: never
+	channels map[string]int64  // when subscriptions do
+	held     []held            // messages that wait while the session is suspended
+	size     int               // of those, in bytes
+	resuming bool              // they are being handled
+	queues   map[string]*queue // steps that wait for their channel, see order.go
+	queued   int               // their size, in bytes
 }
 
 // held is a message of which some commands have been handled.
@@ -105,26 +108,28 @@ func (s *Session) verify(r *Rules, p wire.Protocol, peer Peer, token string, the
 // resume handles what was held.
 func (s *Session) resume(r *Rules, p wire.Protocol, peer Peer) {
 	a := peer.Account(false)
-	if a == nil {
+	if a == nil || a.resuming {
 		return
 	}
-	for len(a.held) > 0 {
+	a.resuming = true
+	defer func() { a.resuming = false }()
+	for len(a.held) > 0 && !s.suspended() {
 		first := &a.held[0]
 		handled, on := s.handle(r, p, peer, first.message, first.skip)
 		switch {
 		case !on:
 			a.held, a.size = nil, 0
 			return
-		case s.verifying && handled >= 0:
+		case s.suspended() && handled >= 0:
 			first.skip = handled
 			return
 		}
 		a.size -= len(first.message)
-		if a.held = a.held[1:]; s.verifying {
-			return
-		}
+		a.held = a.held[1:]
 	}
-	a.held = nil
+	if len(a.held) == 0 {
+		a.held = nil
+	}
 }
 
 // fault returns the error that a command is answered with whose token is no good,
@@ -167,7 +172,7 @@ func forChannel(peer Peer, claims *Claims, channel string) error {
 // subscribePrivate subscribes to a private channel, if the token allows it.
 func (s *Session) subscribePrivate(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) bool {
 	if c.Subscribe.Token == "" {
-		refuse(peer, c, wire.ErrorPermissionDenied)
+		s.refuseInOrder(r, p, peer, c.Subscribe.Channel, c.Id, wire.ErrorPermissionDenied)
 		return true
 	}
 	id, channel := c.Id, strings.Clone(c.Subscribe.Channel)
@@ -176,18 +181,11 @@ func (s *Session) subscribePrivate(r *Rules, p wire.Protocol, peer Peer, c *prot
 			err = forChannel(peer, &claims, channel)
 		}
 		if err != nil {
-			peer.Send(&protocol.Reply{Id: id, Error: fault(err, wire.ErrorPermissionDenied)})
+			s.refuseInOrder(r, p, peer, channel, id, fault(err, wire.ErrorPermissionDenied))
 			return true
 		}
-		peer.Subscribe(false, func(err error) {
-			if err != nil {
-				peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
-				return
-			}
-			s.expireChannel(r, peer, channel, claims.Expires)
-			expires, ttl := remaining(peer, claims.Expires)
-			peer.Send(&protocol.Reply{Id: id, Subscribe: &protocol.SubscribeResult{Expires: expires, Ttl: ttl}})
-		}, channel)
+		_, status := peer.Subscriptions(channel)
+		s.inOrder(r, p, peer, channel, status, step{kind: stepSubscribe, id: id, expires: claims.Expires})
 		return true
 	})
 }
@@ -233,16 +231,18 @@ func (s *Session) refresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 // subRefresh gives a subscription to a private channel a new token.
 func (s *Session) subRefresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) bool {
 	channel := c.SubRefresh.Channel
-	_, has := peer.Subscriptions(channel)
+	_, status := peer.Subscriptions(channel)
 	switch {
-	case r.Tokens == nil:
-		refuse(peer, c, wire.ErrorNotAvailable)
+	case s.block(peer, status):
 		return true
-	case !has || !r.Private(channel):
-		refuse(peer, c, wire.ErrorPermissionDenied)
+	case r.Tokens == nil:
+		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorNotAvailable)
+		return true
+	case status == Unsubscribed || !r.Private(channel):
+		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorPermissionDenied)
 		return true
 	case c.SubRefresh.Token == "":
-		refuse(peer, c, wire.ErrorBadRequest)
+		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorBadRequest)
 		return true
 	}
 	id := c.Id
@@ -257,12 +257,11 @@ func (s *Session) subRefresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.C
 		case errors.Is(err, ErrTokenInvalid):
 			return s.disconnect(peer, wire.DisconnectInvalidToken)
 		case err != nil:
-			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
+			s.refuseInOrder(r, p, peer, channel, id, wire.ErrorInternal)
 			return true
 		}
-		s.expireChannel(r, peer, channel, claims.Expires)
-		expires, ttl := remaining(peer, claims.Expires)
-		peer.Send(&protocol.Reply{Id: id, SubRefresh: &protocol.SubRefreshResult{Expires: expires, Ttl: ttl}})
+		_, status := peer.Subscriptions(channel)
+		s.inOrder(r, p, peer, channel, status, step{kind: stepSubRefresh, id: id, expires: claims.Expires})
 		return true
 	})
 }
@@ -329,11 +328,10 @@ func (s *Session) Expire(r *Rules, peer Peer) {
 			continue
 		}
 		delete(a.channels, channel)
-		if _, has := peer.Subscriptions(channel); has {
-			peer.Unsubscribe(channel, func() {
-				peer.Send(&protocol.Reply{Push: &protocol.Push{Channel: channel, Unsubscribe: &protocol.Unsubscribe{
-					Code: wire.UnsubscribeExpired.Code, Reason: wire.UnsubscribeExpired.Reason}}})
-			})
+		if _, status := peer.Subscriptions(channel); status == Subscribed {
+			peer.Unsubscribe(channel)
+			peer.Send(&protocol.Reply{Push: &protocol.Push{Channel: channel, Unsubscribe: &protocol.Unsubscribe{
+				Code: wire.UnsubscribeExpired.Code, Reason: wire.UnsubscribeExpired.Reason}}})
 		}
 	}
 	s.schedule(r, peer, a)

@@ -70,3 +70,12 @@ func jsonCommands(message []byte, handle func(*protocol.Command) bool) error {
 // commands are the top level of what jsonCommands hands out. What hangs below
 // is made anew for each, because handlers keep parts of it.
 var commands = sync.Pool{New: func() any { return new(protocol.Command) }}
+
+// IsPong reports whether message is the answer to a ping and nothing else, as SDKs
+// send it.
+func IsPong(p Protocol, message []byte) bool {
+	if p == JSON {
+		return string(message) == "{}"
+	}
+	return len(message) == 1 && message[0] == 0
+}

@@ -1,8 +1,7 @@
-package modes
+package admission
 
 import (
 	"encoding/binary"
-	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -13,12 +12,6 @@ import (
 const (
 	HeaderXForwardedFor = "X-Forwarded-For"
 	HeaderForwarded     = "Forwarded" // RFC 7239
-)
-
-// Refusals of the limits that hold for one address.
-var (
-	RefusedAddressFull = &Refusal{http.StatusTooManyRequests, "connection limit of the address"}
-	RefusedAddressRate = &Refusal{http.StatusTooManyRequests, "connect rate limit of the address"}
 )
 
 // maxIdleAddresses is how many addresses without a connection are remembered one
@@ -71,16 +64,23 @@ type account struct {
 	open int32 // connections
 	// due is when the next handshake would be due if they came evenly (the
 	// generic cell rate algorithm).
-	due Instant
+	due time.Duration
 }
 
 // addressBurst is how much of its rate an address may use at once.
 const addressBurst = time.Second
 
+// started is the origin of the clock that handshakes are counted on, which nobody
+// can set.
+var started = time.Now()
+
+// monotonic returns the time on that clock.
+func monotonic() time.Duration { return time.Since(started) }
+
 // sweepFrom is the least size of the table at which it is swept.
 const sweepFrom = 1 << 10
 
-func newAddresses(o *DoorOptions) *addresses {
+func newAddresses(o *Options) *addresses {
 	if o.ConnectionsPerAddress <= 0 && o.ConnectRatePerAddress <= 0 {
 		return nil
 	}
@@ -97,8 +97,8 @@ func newAddresses(o *DoorOptions) *addresses {
 	return a
 }
 
-// enter takes one connection of an address into account.
-func (a *addresses) enter(who Address, now Instant) (Address, *Refusal) {
+// add counts one connection of an address.
+func (a *addresses) add(who Address, now time.Duration) (Address, *Refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entry, known := a.table[who]
@@ -127,10 +127,10 @@ func (a *addresses) enter(who Address, now Instant) (Address, *Refusal) {
 }
 
 // charge books one handshake, and the connection that comes of it.
-func (a *addresses) charge(entry *account, now Instant) *Refusal {
+func (a *addresses) charge(entry *account, now time.Duration) *Refusal {
 	if a.interval > 0 {
-		due := max(entry.due, now) + Instant(a.interval)
-		if due-now > Instant(max(addressBurst, a.interval)) {
+		due := max(entry.due, now) + a.interval
+		if due-now > max(addressBurst, a.interval) {
 			return RefusedAddressRate
 		}
 		entry.due = due
@@ -142,7 +142,7 @@ func (a *addresses) charge(entry *account, now Instant) *Refusal {
 	return nil
 }
 
-func (a *addresses) leave(who Address) {
+func (a *addresses) remove(who Address) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entry, known := a.table[who]
@@ -162,7 +162,7 @@ func (a *addresses) leave(who Address) {
 }
 
 // sweep forgets the addresses of which there is nothing to remember.
-func (a *addresses) sweep(now Instant) {
+func (a *addresses) sweep(now time.Duration) {
 	for who, entry := range a.table {
 		if entry.open == 0 && entry.due <= now {
 			delete(a.table, who)

@@ -1,22 +1,14 @@
-package modes
+package handshake
 
 import (
 	"errors"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
-)
-
-// Refusals of the tokens of raw connections.
-var (
-	RefusedNoToken      = &Refusal{http.StatusUnauthorized, "token required"}
-	RefusedToken        = &Refusal{http.StatusUnauthorized, "invalid token"}
-	RefusedTokenExpired = &Refusal{http.StatusUnauthorized, "token expired"}
-	RefusedPermission   = &Refusal{http.StatusForbidden, "permission denied"}
 )
 
 // maxTokens is how many tokens one request may bring.
@@ -28,8 +20,8 @@ const maxTokens = 32
 // one user. Each private channel has to be named by one of them. expires is when
 // the first of them runs out; zero: never. It may take as long as
 // session.Verifier's Verify does for each.
-func (d *Door) Authorize(rawQuery, authorization string, channels []string) (expires time.Time, refusal *Refusal) {
-	if d.rules.Tokens == nil {
+func Authorize(rules *session.Rules, rawQuery, authorization string, channels []string) (expires time.Time, refusal *admission.Refusal) {
+	if rules.Tokens == nil {
 		return time.Time{}, nil
 	}
 	// Channels has read the same query.
@@ -48,7 +40,7 @@ func (d *Door) Authorize(rawQuery, authorization string, channels []string) (exp
 	var user string
 	first := int64(0)
 	for i, token := range tokens {
-		claims, err := d.rules.Tokens.Verify(token)
+		claims, err := rules.Tokens.Verify(token)
 		switch {
 		case errors.Is(err, session.ErrTokenExpired):
 			return time.Time{}, RefusedTokenExpired
@@ -63,7 +55,7 @@ func (d *Door) Authorize(rawQuery, authorization string, channels []string) (exp
 		}
 	}
 	for _, channel := range channels {
-		if d.rules.Private(channel) && !slices.Contains(named, channel) {
+		if rules.Private(channel) && !slices.Contains(named, channel) {
 			return time.Time{}, RefusedPermission
 		}
 	}

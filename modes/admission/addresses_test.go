@@ -1,4 +1,4 @@
-package modes
+package admission
 
 import (
 	"net/netip"
@@ -47,7 +47,7 @@ func TestForwardedFor(t *testing.T) {
 		"Forwarded, open quote": {header: HeaderForwarded, peer: "10.0.0.1", values: []string{`for="a,for=198.51.100.1`}, want: "198.51.100.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAddresses(&DoorOptions{ConnectionsPerAddress: 1, ForwardedHeader: c.header,
+			a := newAddresses(&Options{ConnectionsPerAddress: 1, ForwardedHeader: c.header,
 				TrustedProxies: prefixes(t, "10.0.0.0/8", "fd00::/8")})
 			if got := a.client(netip.MustParseAddr(c.peer), c.values); got.String() != c.want {
 				t.Errorf("%s, want %s", got, c.want)
@@ -70,37 +70,37 @@ func TestAddressOf(t *testing.T) {
 }
 
 func TestConnectionsPerAddress(t *testing.T) {
-	d, _ := newTestDoor(t, DoorOptions{ConnectionsPerAddress: 2})
+	d := newController(t, Options{ConnectionsPerAddress: 2})
 	one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	var held []Address
 	for range 2 {
-		a, refusal := d.Enter(one, nil)
+		a, refusal := d.Add(one, nil)
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
 		held = append(held, a)
 	}
-	if _, refusal := d.Enter(one, nil); refusal != RefusedAddressFull {
+	if _, refusal := d.Add(one, nil); refusal != RefusedAddressFull {
 		t.Errorf("the third: %v", refusal)
 	}
-	if _, refusal := d.Enter(other, nil); refusal != nil {
+	if _, refusal := d.Add(other, nil); refusal != nil {
 		t.Errorf("another address: %v", refusal)
 	}
-	d.Leave(held[0])
-	if _, refusal := d.Enter(one, nil); refusal != nil {
+	d.Remove(held[0])
+	if _, refusal := d.Add(one, nil); refusal != nil {
 		t.Errorf("after one has left: %v", refusal)
 	}
-	d.Leave(Address{})
+	d.Remove(Address{})
 }
 
 func TestConnectRatePerAddress(t *testing.T) {
-	a := newAddresses(&DoorOptions{ConnectRatePerAddress: 10})
-	one, now := addressOf(netip.MustParseAddr("192.0.2.1")), Instant(1e18)
+	a := newAddresses(&Options{ConnectRatePerAddress: 10})
+	one, now := addressOf(netip.MustParseAddr("192.0.2.1")), time.Duration(1e18)
 	in := func() (n int) {
 		for range 100 {
-			if who, refusal := a.enter(one, now); refusal == nil {
+			if who, refusal := a.add(one, now); refusal == nil {
 				n++
-				a.leave(who)
+				a.remove(who)
 			} else if refusal != RefusedAddressRate {
 				t.Fatal(refusal)
 			}
@@ -110,11 +110,11 @@ func TestConnectRatePerAddress(t *testing.T) {
 	if n := in(); n != 10 {
 		t.Errorf("%d come in at once, want a second's worth: 10", n)
 	}
-	now += Instant(300 * time.Millisecond)
+	now += time.Duration(300 * time.Millisecond)
 	if n := in(); n != 3 {
 		t.Errorf("%d come in after 0.3 s, want 3", n)
 	}
-	now += Instant(time.Hour)
+	now += time.Duration(time.Hour)
 	if n := in(); n != 10 {
 		t.Errorf("%d come in after a long time, want 10", n)
 	}
@@ -122,55 +122,55 @@ func TestConnectRatePerAddress(t *testing.T) {
 
 // Setting the clock must not refuse an address for as long as it was set back.
 func TestAddressesIgnoreTheWallClock(t *testing.T) {
-	d, _ := newTestDoor(t, DoorOptions{ConnectRatePerAddress: 1})
+	d := newController(t, Options{ConnectRatePerAddress: 1})
 	one := netip.MustParseAddr("192.0.2.1")
-	before := Now()
-	who, refusal := d.Enter(one, nil)
+	before := monotonic()
+	who, refusal := d.Add(one, nil)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	defer d.Leave(who)
-	if due := d.addresses.table[addressOf(one)].due; due < before || due > Now()+Instant(time.Second) {
-		t.Errorf("the next handshake is due at %v on the process's monotonic clock, which shows %v", due, Now())
+	defer d.Remove(who)
+	if due := d.addresses.table[addressOf(one)].due; due < before || due > monotonic()+time.Duration(time.Second) {
+		t.Errorf("the next handshake is due at %v on the process's monotonic clock, which shows %v", due, monotonic())
 	}
 }
 
 // The table remembers no address for longer than it must, and never more than it
 // has room for.
 func TestAddressesAreForgotten(t *testing.T) {
-	a := newAddresses(&DoorOptions{ConnectRatePerAddress: 1, ConnectionsPerAddress: 1})
-	now := Instant(1e18)
+	a := newAddresses(&Options{ConnectRatePerAddress: 1, ConnectionsPerAddress: 1})
+	now := time.Duration(1e18)
 	nth := func(i int) Address { return Address{prefix: uint64(i), kind: ipv6} }
-	stay, refusal := a.enter(nth(1<<40), now)
+	stay, refusal := a.add(nth(1<<40), now)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	for i := range 100 * sweepFrom {
-		now += Instant(10 * time.Millisecond)
-		who, refusal := a.enter(nth(i), now)
+		now += time.Duration(10 * time.Millisecond)
+		who, refusal := a.add(nth(i), now)
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
-		a.leave(who)
+		a.remove(who)
 	}
 	if len(a.table) > 2*sweepFrom || a.idle != len(a.table)-1 {
 		t.Errorf("%d addresses are remembered, %d of them idle", len(a.table), a.idle)
 	}
-	if _, refusal := a.enter(nth(1<<40), now); refusal != RefusedAddressFull {
+	if _, refusal := a.add(nth(1<<40), now); refusal != RefusedAddressFull {
 		t.Errorf("an address that has its connection still: %v", refusal)
 	}
-	a.leave(stay)
+	a.remove(stay)
 
 	for i := range maxIdleAddresses + 100 {
-		who, refusal := a.enter(nth(i), now)
+		who, refusal := a.add(nth(i), now)
 		if refusal == nil {
-			a.leave(who)
+			a.remove(who)
 		}
 	}
 	if len(a.table) > maxIdleAddresses+1 {
 		t.Errorf("%d addresses are remembered", len(a.table))
 	}
-	if _, refusal := a.enter(nth(1<<41), now); refusal != RefusedAddressRate {
+	if _, refusal := a.add(nth(1<<41), now); refusal != RefusedAddressRate {
 		t.Errorf("who there is no room for shares a rate that is used up: %v", refusal)
 	}
 }

@@ -1,4 +1,4 @@
-package modes
+package handshake
 
 import (
 	"strings"
@@ -16,12 +16,8 @@ func (oneToken) Costly() bool                            { return false }
 // Setting the wall clock must not end raw connections, or keep them.
 func TestAuthorizeMeasuresOnTheMonotonicClock(t *testing.T) {
 	now := time.Now()
-	d, err := NewDoor(DoorOptions{}, session.Rules{MaxChannels: 1, MaxChannelLength: 5,
-		Tokens: oneToken{Expires: now.Unix() + 1000}}, NewStats())
-	if err != nil {
-		t.Fatal(err)
-	}
-	expires, refusal := d.Authorize("channel=a&token=x", "", []string{"a"})
+	rules := session.Rules{MaxChannels: 1, MaxChannelLength: 5, Tokens: oneToken{Expires: now.Unix() + 1000}}
+	expires, refusal := Authorize(&rules, "channel=a&token=x", "", []string{"a"})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}

@@ -1,4 +1,4 @@
-package modes
+package handshake
 
 import (
 	"crypto/tls"

@@ -1,18 +1,22 @@
-package modes
+// Package handshake is the HTTP side that both engines share: the rules of RFC 6455
+// section 4, the refusals, and what a stream over HTTP begins with.
+package handshake
 
 import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+
+	"github.com/tandem-ws/tandem/modes/admission"
 )
 
 // Version is the version of the protocol, in Sec-WebSocket-Version (RFC 6455
 // section 4.1).
 const Version = "13"
 
-// CheckHandshake applies RFC 6455 section 4.2.1 to a request for a WebSocket
+// Check applies RFC 6455 section 4.2.1 to a request for a WebSocket
 // endpoint, as far as net/http has not; nil: it is a good handshake.
-func CheckHandshake(r *http.Request) *Refusal {
+func Check(r *http.Request) *admission.Refusal {
 	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || !HasToken(r.Header["Upgrade"], "websocket") {
 		return RefusedNoUpgrade
 	}
@@ -79,16 +83,4 @@ func HasSubprotocol(r *http.Request, name string) bool {
 		}
 	}
 	return false
-}
-
-// Answer counts a refusal and answers a request with it.
-func (d *Door) Answer(w http.ResponseWriter, refusal *Refusal) {
-	if refusal.Status == http.StatusUpgradeRequired {
-		// What would have been right: RFC 6455 section 4.4, RFC 9110 section
-		// 15.5.22.
-		w.Header().Set("Upgrade", "websocket")
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Sec-WebSocket-Version", Version)
-	}
-	http.Error(w, d.Refuse(refusal).Error(), refusal.Status)
 }

@@ -1,17 +1,13 @@
-package modes
+package admission
 
 import (
 	"context"
 	"math"
-	"net/http"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
-
-// RefusedMemory is the refusal of a node that is close to its memory limit.
-var RefusedMemory = &Refusal{http.StatusServiceUnavailable, "memory limit"}
 
 const (
 	// memoryShare is the part of GOMEMLIMIT above which nobody is let in, in
@@ -19,15 +15,15 @@ const (
 	memoryShare = 90
 	// memoryInterval is the time between two looks.
 	memoryInterval = 100 * time.Millisecond
-	// memoryRest is how long the garbage collector may not have run while the door
-	// is closed: what it has not found free would keep it closed.
+	// memoryRest is how long the garbage collector may not have run while
+	// everybody is refused: what it has not found to be free would keep it so.
 	memoryRest = time.Second
 )
 
-// WatchMemory closes the door while what the process holds, and a garbage
+// WatchMemory has everybody refused while what the process holds, and a garbage
 // collection would not free, is close to GOMEMLIMIT. Connections that are open stay. It
 // returns when ctx is done, or at once where there is no limit.
-func (d *Door) WatchMemory(ctx context.Context) {
+func (c *Controller) WatchMemory(ctx context.Context) {
 	limit := debug.SetMemoryLimit(-1)
 	if limit <= 0 || limit == math.MaxInt64 {
 		return
@@ -40,7 +36,7 @@ func (d *Door) WatchMemory(ctx context.Context) {
 	for {
 		bytes, collections := held.read()
 		closed := bytes > threshold
-		d.crowded.Store(closed)
+		c.crowded.Store(closed)
 		if collections != collected {
 			collected, since = collections, time.Now()
 		} else if closed && time.Since(since) > memoryRest {

@@ -1,4 +1,4 @@
-package modes
+package admission
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestWatchMemory(t *testing.T) {
-	d, _ := newTestDoor(t, DoorOptions{})
+	d := newController(t, Options{})
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	// Without a limit there is nothing to watch.
@@ -21,7 +21,7 @@ func TestWatchMemory(t *testing.T) {
 		var watching sync.WaitGroup
 		watching.Go(func() { d.WatchMemory(ctx) })
 		want := map[int64]*Refusal{1 << 20: RefusedMemory}[limit]
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(2 * time.Minute)
 		for d.Admit("", "") != want {
 			if time.Now().After(deadline) {
 				t.Fatalf("with a limit of %d bytes Admit says %v, want %v", limit, d.Admit("", ""), want)

@@ -1,0 +1,64 @@
+package admission
+
+import (
+	"errors"
+	"testing"
+)
+
+func newController(t *testing.T, o Options) *Controller {
+	t.Helper()
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestOrigins(t *testing.T) {
+	for name, c := range map[string]struct {
+		allowed      []string
+		host, origin string
+		in           bool
+	}{
+		"no origin":        {nil, "a.example", "", true},
+		"same host":        {nil, "a.example:8080", "http://A.example:8080", true},
+		"other port":       {nil, "a.example:8080", "http://a.example", false},
+		"other host":       {nil, "a.example", "https://b.example", false},
+		"no URL":           {nil, "a.example", "null", false},
+		"anyone":           {[]string{"*"}, "a.example", "https://b.example", true},
+		"listed":           {[]string{"https://b.example"}, "a.example", "https://B.example", true},
+		"listed host":      {[]string{"b.example"}, "a.example", "http://b.example", true},
+		"not the own host": {[]string{"https://b.example"}, "a.example", "https://a.example", false},
+		"pattern":          {[]string{"https://*.b.example"}, "a.example", "https://x.b.example", true},
+		"beyond a pattern": {[]string{"https://*.b.example"}, "a.example", "https://x.b.example.evil", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newController(t, Options{AllowedOrigins: c.allowed})
+			if got := d.Admit(c.host, c.origin); (got == nil) != c.in {
+				t.Errorf("host %q origin %q: %v, want in %v", c.host, c.origin, got, c.in)
+			}
+		})
+	}
+	if _, err := New(Options{AllowedOrigins: []string{"["}}); !errors.Is(err, ErrOriginPattern) {
+		t.Errorf("a broken pattern: %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	open := int64(1)
+	d := newController(t, Options{MaxConnections: 2, Connections: func() int64 { return open }})
+	if got := d.Admit("", ""); got != nil {
+		t.Errorf("below the limit: %v", got)
+	}
+	open = 2
+	if got := d.Admit("", ""); got != RefusedFull {
+		t.Errorf("at the limit: %v", got)
+	}
+	d = newController(t, Options{ConnectRate: 1})
+	if got := d.Admit("", ""); got != nil {
+		t.Errorf("the first: %v", got)
+	}
+	if got := d.Admit("", ""); got != RefusedRate {
+		t.Errorf("the second at once: %v", got)
+	}
+}
