@@ -143,6 +143,14 @@ globalThis.Probe = class Probe {
 
   unsubscribe(channel) { this.subscriptions.get(channel).unsubscribe(); }
 
+  // remount subscribes to the channels, leaves them and subscribes again in one tick,
+  // as the components of a page do that are mounted, unmounted and mounted again.
+  remount(...channels) {
+    this.subscribe(...channels);
+    for (const channel of channels) this.unsubscribe(channel);
+    for (const channel of channels) this.subscribe(channel);
+  }
+
   // request calls a method of the client that answers, and tells the outcome.
   async request(method, ...args) {
     try {

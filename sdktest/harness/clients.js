@@ -24,7 +24,7 @@ class Client {
   constructor(call, dispose) {
     this.call = call;
     this.dispose = dispose;
-    for (const method of ["connect", "disconnect", "subscribe", "unsubscribe", "publish", "rpc", "request", "inject", "status"]) {
+    for (const method of ["connect", "disconnect", "subscribe", "unsubscribe", "remount", "publish", "rpc", "request", "inject", "status"]) {
       this[method] = (...args) => call(method, ...args);
     }
   }

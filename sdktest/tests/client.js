@@ -129,6 +129,19 @@ export function client(world) {
           await client.sawAll(names.map(channel => ({event: "publication", channel, data: channel})));
         });
 
+        it("subscribes to fifty channels, leaves them and subscribes again in one tick", async t => {
+          const client = await connect(t);
+          const names = Array.from({length: 50}, (_, i) => channel("mounted-" + i));
+          await client.remount(...names);
+          await client.sawAll(names.map(channel => ({event: "subscribed", channel})));
+          for (const name of names) assert.deepEqual(await client.publish(name, {from: name}), {});
+          await client.sawAll(names.map(channel => ({event: "publication", channel, data: {from: channel}})));
+          const {log, subscriptions} = await client.status();
+          assert.equal(Object.values(subscriptions).filter(s => s === "subscribed").length, 50);
+          assert.deepEqual(log.filter(entry => entry.event === "error"), []);
+          for (const name of names) assert.deepEqual(await client.messages(name), [{from: name}]);
+        });
+
         it("is told which subscription goes too far", async t => {
           const client = await connect(t);
           const long = "x".repeat(256);
