@@ -168,16 +168,27 @@ func (b *Bus) Unsubscribe(channel string) {
 	}
 }
 
-// Publish queues data for channel and returns at once. Calls from one goroutine
-// reach Redis in order. done runs exactly once, on a goroutine of the bus, and
-// must not block; its error is nil when Redis has accepted the message,
-// ErrPublishQueueFull, ErrNotConnected when the link is down (if it broke after
-// the message was written, Redis may have accepted it all the same), or what
-// Redis answered. After Close it gets ErrClosed before Publish returns, since
-// there is no goroutine left to run it. The bus owns data until done is called.
+// Publish queues data that a client publishes to channel and returns at once. Calls
+// from one goroutine reach Redis in order. done runs exactly once, on a goroutine of
+// the bus, and must not block; its error is nil when Redis has accepted the message,
+// ErrPublishQueueFull when the part of the queue that clients may fill is full,
+// ErrNotConnected when the link is down (if it broke after the message was written,
+// Redis may have accepted it all the same), or what Redis answered. After Close it
+// gets ErrClosed before Publish returns, since there is no goroutine left to run it.
+// The bus owns data until done is called.
 func (b *Bus) Publish(channel string, data []byte, done func(error)) {
-	if !b.publisher.enqueue(publication{name: b.opts.Prefix + channel, data: data, done: done}) {
-		done(ErrClosed)
+	b.publish(publication{name: b.opts.Prefix + channel, data: data, done: done, client: true})
+}
+
+// PublishForBackEnd is Publish for a back end, which may fill all of the queue: no
+// client can make it fail.
+func (b *Bus) PublishForBackEnd(channel string, data []byte, done func(error)) {
+	b.publish(publication{name: b.opts.Prefix + channel, data: data, done: done})
+}
+
+func (b *Bus) publish(pub publication) {
+	if !b.publisher.enqueue(pub) {
+		pub.done(ErrClosed)
 	}
 }
 

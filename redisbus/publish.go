@@ -21,10 +21,33 @@ const (
 
 // publication is one call of Publish on its way to Redis.
 type publication struct {
-	name string
-	data []byte
-	done func(error)
+	name   string
+	data   []byte
+	done   func(error)
+	client bool // a client publishes it
 }
+
+// load is what publications amount to.
+type load struct{ count, bytes int }
+
+func (l *load) add(pub *publication) {
+	l.count++
+	l.bytes += len(pub.data)
+}
+
+// fits reports whether one more stays within the bounds.
+func (l *load) fits(pub *publication, count, bytes int) bool {
+	return l.count < count && l.bytes+len(pub.data) <= bytes
+}
+
+func (l *load) remove(pub *publication) {
+	l.count--
+	l.bytes -= len(pub.data)
+}
+
+// clientShare is the part of the queue that clients may fill: one in so many. The
+// rest is for back ends, whatever clients do.
+const clientShare = 2
 
 // publisher is the command link: one connection to Redis, over which what
 // Publish has queued goes out in order, pipelined. Its goroutine, run, is the
@@ -39,8 +62,8 @@ type publisher struct {
 
 	mu      sync.Mutex // guards the queues
 	queue   []publication
-	count   int // publications in queue and in flight
-	bytes   int // their data
+	total   load // of what is in queue and in flight
+	clients load // the part of it that clients publish
 	refused []func(error)
 	closed  bool
 
@@ -70,16 +93,19 @@ func (p *publisher) enqueue(pub publication) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wake := p.wake
+	count, bytes := p.opts.MaxQueuedPublishes, p.opts.MaxQueuedPublishBytes
 	switch {
 	case p.closed:
 		return false
-	case p.count >= p.opts.MaxQueuedPublishes, p.bytes+len(pub.data) > p.opts.MaxQueuedPublishBytes:
+	case !p.total.fits(&pub, count, bytes), pub.client && !p.clients.fits(&pub, count/clientShare, bytes/clientShare):
 		p.refused = append(p.refused, pub.done)
 		wake = p.refuse
 	default:
 		p.queue = append(p.queue, pub)
-		p.count++
-		p.bytes += len(pub.data)
+		p.total.add(&pub)
+		if pub.client {
+			p.clients.add(&pub)
+		}
 	}
 	select {
 	case wake <- struct{}{}:
@@ -107,13 +133,13 @@ func (p *publisher) take() []publication {
 // finish calls done for the batch, and makes room in the queue first, so that
 // who publishes again from done finds it.
 func (p *publisher) finish(batch []publication, errOf func(i int) error) {
-	bytes := 0
-	for i := range batch {
-		bytes += len(batch[i].data)
-	}
 	p.mu.Lock()
-	p.count -= len(batch)
-	p.bytes -= bytes
+	for i := range batch {
+		p.total.remove(&batch[i])
+		if batch[i].client {
+			p.clients.remove(&batch[i])
+		}
+	}
 	p.mu.Unlock()
 	for i := range batch {
 		err := errOf(i)
@@ -268,5 +294,5 @@ func (p *publisher) ready() error {
 func (p *publisher) queued() (count, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.count, p.bytes
+	return p.total.count, p.total.bytes
 }

@@ -92,7 +92,7 @@ func TestPublishQueueIsBounded(t *testing.T) {
 			const n = 25
 			results := make(chan error, n)
 			for range n {
-				bus.Publish("a", make([]byte, tc.size), func(err error) { results <- err })
+				bus.PublishForBackEnd("a", make([]byte, tc.size), func(err error) { results <- err })
 			}
 			// These come while Redis is paused and the publisher waits for it.
 			for range n - 10 {
@@ -107,6 +107,53 @@ func TestPublishQueueIsBounded(t *testing.T) {
 			for range 10 {
 				if err := <-results; err != nil {
 					t.Errorf("a queued publication: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestClientsLeaveRoomForBackEnds: however much clients publish, what back ends
+// publish has its part of the queue.
+func TestClientsLeaveRoomForBackEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts Options
+		size int
+	}{
+		"by number": {Options{MaxQueuedPublishes: 20}, 1},
+		"by bytes":  {Options{MaxQueuedPublishBytes: 2000}, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.Start(t)
+			tc.opts.HeartbeatTimeout = time.Minute
+			bus := startBus(t, s.URL(), newRecorder(), tc.opts)
+			s.Pause()
+			const n = 25
+			clients, backEnds := make(chan error, n), make(chan error, n)
+			for range n {
+				bus.Publish("a", make([]byte, tc.size), func(err error) { clients <- err })
+			}
+			for range n - 10 {
+				if err := <-clients; !errors.Is(err, ErrPublishQueueFull) {
+					t.Fatalf("a client's publication over the bound: %v", err)
+				}
+			}
+			for range 10 {
+				bus.PublishForBackEnd("a", make([]byte, tc.size), func(err error) { backEnds <- err })
+			}
+			s.Resume()
+			for range 10 {
+				if err := errors.Join(<-clients, <-backEnds); err != nil {
+					t.Errorf("a queued publication: %v", err)
+				}
+			}
+			// All of it has been given back.
+			for range 10 {
+				bus.Publish("a", make([]byte, tc.size), func(err error) { clients <- err })
+			}
+			for range 10 {
+				if err := <-clients; err != nil {
+					t.Errorf("a client's publication when the queue is empty again: %v", err)
 				}
 			}
 		})

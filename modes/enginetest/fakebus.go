@@ -32,8 +32,10 @@ type fakeBus struct {
 	waiting map[string]int
 	// patience is how long a Subscribe may wait at a gate.
 	patience time.Duration
-	// refuse makes every Publish fail.
-	refuse bool
+	// refuse makes every Publish fail, holding keeps it from being answered until
+	// it is released.
+	refuse, holding bool
+	held            []func()
 	// away makes every Subscribe fail, and Ready.
 	away bool
 	// vary decides, for some channels, how long a Subscribe takes and whether it
@@ -219,16 +221,23 @@ func (b *fakeBus) goAway(away bool) {
 // Publish implements modes.Bus.
 func (b *fakeBus) Publish(channel string, data []byte, done func(error)) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	refuse := b.refuse
-	b.mu.Unlock()
-	b.lane(channel).push(func() {
-		if refuse {
-			done(errRefused)
-			return
-		}
-		b.deliver(channel, data)
-		done(nil)
-	})
+	publish := func() {
+		b.lane(channel).push(func() {
+			if refuse {
+				done(errRefused)
+				return
+			}
+			b.deliver(channel, data)
+			done(nil)
+		})
+	}
+	if b.holding {
+		b.held = append(b.held, publish)
+		return
+	}
+	publish()
 }
 
 // publish delivers one publication, from the channel's goroutine.
@@ -296,6 +305,29 @@ func (b *fakeBus) varies(random *rand.Rand, failing int, channels ...string) {
 			return time.Duration(random.IntN(3)) * time.Duration(random.IntN(1000)) * time.Microsecond, err
 		}
 	}
+}
+
+// holdPublish keeps what clients publish from Redis. What it returns lets it go.
+func (b *fakeBus) holdPublish() (release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding = true
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.holding = false
+		for _, publish := range b.held {
+			publish()
+		}
+		b.held = nil
+	}
+}
+
+// heldPublishes is how many Publish wait for holdPublish's release.
+func (b *fakeBus) heldPublishes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held)
 }
 
 // refusePublish says whether what clients publish fails.

@@ -22,6 +22,7 @@ var sessionCases = []suiteCase{
 	{"session/ends", testSessionEnds},
 	{"session/limits", testSessionLimits},
 	{"session/publish", testClientPublish},
+	{"session/publish, a share for each client", testPublishShare},
 	{"session/protobuf", testProtobuf},
 }
 
@@ -271,6 +272,42 @@ func testSessionLimits(t *testing.T, build Build) {
 	many := n.open(t, modes.PathCentrifuge)
 	many.send(text(`{"id":1,"connect":{"subs":{"a":{},"b":{},"c":{},"d":{}}}}`))
 	many.expectError(1, 106)
+}
+
+// However much one client publishes while Redis is slow, its share of the bus is
+// bounded; each publish is answered, and others have their own share.
+func testPublishShare(t *testing.T, build Build) {
+	n := start(t, build, func(s *setup) { s.rules.ClientPublish = true })
+	clients := []*client{n.session(t), n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)}
+	clients[1].connect()
+	for size, share := range map[int]int{1: 255, 60_000: 8} {
+		const each = 300
+		data := protocol.Raw(`"` + strings.Repeat("x", size) + `"`)
+		release := n.bus.holdPublish()
+		waiting := 0
+		for _, c := range clients {
+			for range each {
+				c.post(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: data}})
+			}
+			for range each - share {
+				if r := c.next(); r.GetError().GetCode() != 111 || !r.Error.Temporary {
+					t.Fatalf("%d bytes: got %s, want error 111, temporary", size, show(r))
+				}
+			}
+			c.roundTrip()
+			if waiting += share; n.bus.heldPublishes() != waiting {
+				t.Errorf("%d bytes: %d publishes are on their way, want %d", size, n.bus.heldPublishes(), waiting)
+			}
+		}
+		release()
+		for _, c := range clients {
+			for range share {
+				if r := c.next(); r.Publish == nil {
+					t.Fatalf("%d bytes: got %s, want the reply to a publish", size, show(r))
+				}
+			}
+		}
+	}
 }
 
 func testClientPublish(t *testing.T, build Build) {

@@ -27,7 +27,7 @@ const (
 
 // Publisher is the part of the bus that the API needs.
 type Publisher interface {
-	Publish(channel string, data []byte, done func(error))
+	PublishForBackEnd(channel string, data []byte, done func(error))
 }
 
 // Disconnecter is the part of the engine that the API needs.
@@ -210,7 +210,7 @@ func (a *API) send(r *http.Request, channels []string, data []byte) []publishRes
 	}
 	outcomes := make(chan outcome, len(channels))
 	for i, channel := range channels {
-		a.Bus.Publish(channel, data, func(err error) { outcomes <- outcome{i, err} })
+		a.Bus.PublishForBackEnd(channel, data, func(err error) { outcomes <- outcome{i, err} })
 	}
 	results := make([]publishResult, len(channels))
 	for i := range results {

@@ -30,7 +30,7 @@ type recorder struct {
 
 var errRefused = errors.New("refused")
 
-func (r *recorder) Publish(channel string, data []byte, done func(error)) {
+func (r *recorder) PublishForBackEnd(channel string, data []byte, done func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.published = append(r.published, channel+" "+string(data))

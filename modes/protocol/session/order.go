@@ -142,7 +142,13 @@ func (s *Session) carryOut(r *Rules, p wire.Protocol, peer Peer, channel string,
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorPermissionDenied})
 			return
 		}
+		units, ok := s.takeShare(len(c.data))
+		if !ok {
+			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorTooManyRequests})
+			return
+		}
 		peer.Publish(channel, c.data, func(err error) {
+			s.returnShare(units)
 			if err != nil {
 				peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
 				return

@@ -64,8 +64,8 @@ type Peer interface {
 	Subscribe(serverSide bool, s Subscriber, channels ...string)
 	// Unsubscribe ends a subscription that is Subscribed.
 	Unsubscribe(channel string)
-	// Publish sends data to channel and calls accepted when Redis has it. It
-	// owns data and clones channel.
+	// Publish sends data to channel and calls accepted when Redis has it, or not.
+	// It owns data and clones channel.
 	Publish(channel string, data []byte, accepted func(error))
 	// Work runs work where it may take its time, and then calls done. An error
 	// says that work was not run, for there is too much of it.
@@ -113,6 +113,7 @@ const (
 // methods must not be called concurrently.
 type Session struct {
 	pace
+	publishing   uint8 // what is on its way to Redis, see share.go
 	phase        phase
 	awaitingPong bool
 	verifying    bool // a token; what is sent meanwhile is held in the Account

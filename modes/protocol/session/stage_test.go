@@ -15,16 +15,19 @@ import (
 // fakePeer is a connection without a socket. What it sends and does is written
 // down, a line each.
 type fakePeer struct {
-	log      []string
-	subs     map[string]bool // by name; true: of the server's making
-	pending  map[string]bool // the same while Redis has not answered
-	delay    bool            // it answers when it is told to, see answer
-	answers  []func(error)
-	account  *Account
-	expireAt time.Time
-	now      time.Time
-	work     []func() // what waits to be worked on
-	fail     error    // of Subscribe and Work
+	log     []string
+	subs    map[string]bool // by name; true: of the server's making
+	pending map[string]bool // the same while Redis has not answered
+	delay   bool            // it answers when it is told to, see answer
+	answers []func(error)
+
+	delayPublish bool
+	accepted     []func(error) // of what is published, when it is to be delayed
+	account      *Account
+	expireAt     time.Time
+	now          time.Time
+	work         []func() // what waits to be worked on
+	fail         error    // of Subscribe and Work
 }
 
 func (p *fakePeer) note(format string, args ...any) {
@@ -90,6 +93,10 @@ func (p *fakePeer) Unsubscribe(channel string) {
 
 func (p *fakePeer) Publish(channel string, data []byte, accepted func(error)) {
 	p.note("publish %s %s", channel, data)
+	if p.delayPublish {
+		p.accepted = append(p.accepted, accepted)
+		return
+	}
 	accepted(nil)
 }
 
