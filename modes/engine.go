@@ -76,6 +76,9 @@ type Config struct {
 type Limits struct {
 	// MaxMessageSize is the largest message a client may send, in bytes.
 	MaxMessageSize int
+	// MaxHeaderSize is the largest request line and headers of an HTTP request, in
+	// bytes; 0: DefaultMaxHeaderSize.
+	MaxHeaderSize int
 	// MaxQueuedBytes is how much may wait for a slow client before it is
 	// disconnected.
 	MaxQueuedBytes int
@@ -92,9 +95,12 @@ type Limits struct {
 	GapRate int
 }
 
-// MaxRequestHeader is the largest request line and headers of a handshake, in
-// bytes.
-const MaxRequestHeader = 8 << 10
+// DefaultMaxHeaderSize is what MaxHeaderSize is by default, and the least that it
+// may be.
+const DefaultMaxHeaderSize = 8 << 10
+
+// HeaderSize returns MaxHeaderSize or its default.
+func (l *Limits) HeaderSize() int { return max(l.MaxHeaderSize, DefaultMaxHeaderSize) }
 
 // CloseWait is how long a connection may take to answer a close frame.
 const CloseWait = 5 * time.Second

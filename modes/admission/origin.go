@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -23,7 +24,11 @@ func newOrigins(patterns []string) (o origins, err error) {
 			return origins{}, fmt.Errorf("%w: %q", ErrOriginPattern, pattern)
 		}
 		o.any = o.any || pattern == "*"
-		o.patterns = append(o.patterns, strings.ToLower(pattern))
+		pattern = strings.ToLower(pattern)
+		if scheme, host, ok := strings.Cut(pattern, "://"); ok {
+			pattern = scheme + "://" + withoutDefaultPort(scheme, host)
+		}
+		o.patterns = append(o.patterns, pattern)
 	}
 	return o, nil
 }
@@ -33,24 +38,47 @@ func (o *origins) allow(host, origin string) bool {
 	if o.any {
 		return true
 	}
+	origin = strings.ToLower(origin)
+	if slices.Contains(o.patterns, origin) {
+		// Such as null and file://, which have no host.
+		return true
+	}
 	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
+	if err != nil || u.User != nil || !hostOnly(u.Host) {
 		return false
 	}
+	own := withoutDefaultPort(u.Scheme, u.Host)
 	if len(o.patterns) == 0 {
-		return strings.EqualFold(u.Host, host)
+		return own == withoutDefaultPort(u.Scheme, strings.ToLower(host))
 	}
-	origin = strings.ToLower(origin)
 	for _, pattern := range o.patterns {
 		// newOrigins has tried every pattern.
-		if ok, _ := path.Match(pattern, origin); ok {
+		if ok, _ := path.Match(pattern, u.Scheme+"://"+own); ok {
 			return true
 		}
-		if ok, _ := path.Match(pattern, strings.ToLower(u.Host)); ok {
+		if ok, _ := path.Match(pattern, own); ok {
 			return true
 		}
 	}
 	return false
+}
+
+// withoutDefaultPort returns a host without the port that its scheme implies:
+// browsers leave that out of Origin, and others may not leave it out of Host.
+func withoutDefaultPort(scheme, host string) string {
+	switch scheme {
+	case "http", "ws":
+		return strings.TrimSuffix(host, ":80")
+	case "https", "wss":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
+}
+
+// hostOnly reports whether a host, which may have a port, is one of a browser's. A
+// comma could make two origins one that matches a pattern.
+func hostOnly(host string) bool {
+	return host != "" && !strings.ContainsAny(host, ",;!$&'()*+=")
 }
 
 // SameHostOnly reports whether every origin on the request's own host is let in and

@@ -35,6 +35,8 @@ type client struct {
 	// deflate has the handshake offer permessage-deflate, to a node that must
 	// accept it.
 	deflate bool
+	// window is whether the offer limited the server's window, to the largest.
+	window bool
 	// deflateCommands compresses the commands of a session.
 	deflateCommands bool
 

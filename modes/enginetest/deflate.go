@@ -100,6 +100,8 @@ var offers = []struct {
 	want    string
 }{
 	{"as Chromium", []string{"permessage-deflate; client_max_window_bits"}, "accepted"},
+	{"our window of the largest size", []string{"permessage-deflate; server_max_window_bits=15; client_max_window_bits=9"}, "accepted with a window"},
+	{"our window limited, then of the largest size", []string{"permessage-deflate; server_no_context_takeover; server_max_window_bits=9, permessage-deflate; server_no_context_takeover; server_max_window_bits=15"}, "accepted with a window"},
 	{"as Firefox", []string{"permessage-deflate"}, "accepted"},
 	{"no context", []string{"permessage-deflate; server_no_context_takeover; client_no_context_takeover"}, "accepted"},
 	{"a fallback", []string{"permessage-deflate; server_max_window_bits=10, permessage-deflate"}, "accepted"},
@@ -133,7 +135,8 @@ func testDeflateOffers(t *testing.T, build Build) {
 				refused++
 				return
 			}
-			c.deflate = offer.want == "accepted"
+			c.deflate = strings.HasPrefix(offer.want, "accepted")
+			c.window = offer.want == "accepted with a window"
 			c.expectUpgrade("")
 			long := text(string(pattern(1000)))
 			c.send(long)

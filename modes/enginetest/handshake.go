@@ -112,6 +112,13 @@ func testSubprotocol(t *testing.T, build Build) {
 		{"protobuf", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf"}, wire.ProtobufSubprotocol},
 		{"in a list", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: chat, centrifuge-protobuf"}, wire.ProtobufSubprotocol},
 		{"in two lines", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: centrifuge-protobuf"}, wire.ProtobufSubprotocol},
+		{"JSON", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-json"}, wire.JSONSubprotocol},
+		{"JSON behind protobuf", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf, centrifuge-json"}, wire.JSONSubprotocol},
+		{"JSON before protobuf", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-json,centrifuge-protobuf"}, wire.JSONSubprotocol},
+		{"both in two lines", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf", "Sec-WebSocket-Protocol: x, centrifuge-json"}, wire.JSONSubprotocol},
+		{"JSON, whatever the query says", modes.PathCentrifuge + "?format=protobuf", []string{"Sec-WebSocket-Protocol: centrifuge-json"}, wire.JSONSubprotocol},
+		{"JSON, oddly cased", modes.PathCentrifuge, []string{"Sec-WebSocket-Protocol: Centrifuge-JSON"}, ""},
+		{"JSON not on the raw endpoint", modes.PathRaw + "?channel=a", []string{"Sec-WebSocket-Protocol: centrifuge-json"}, ""},
 		{"JSON by query", modes.PathCentrifuge + "?format=json", nil, ""},
 		{"not on the echo endpoint", modes.PathEcho, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf"}, ""},
 	} {
@@ -119,10 +126,10 @@ func testSubprotocol(t *testing.T, build Build) {
 			c := n.dial(t)
 			c.write(upgrade(test.path, test.headers...).bytes())
 			c.expectUpgrade(test.want)
-			if test.path == modes.PathEcho {
+			if !strings.HasPrefix(test.path, modes.PathCentrifuge) {
 				return
 			}
-			if test.want != "" {
+			if test.want == wire.ProtobufSubprotocol {
 				c.protocol = wire.Protobuf
 			}
 			c.connect()
@@ -202,6 +209,8 @@ func testOrigin(t *testing.T, build Build) {
 	}{
 		{"same host", closed, "https://tandem.test", 101},
 		{"other host", closed, "https://evil.test", 403},
+		{"default port", closed, "https://tandem.test:443", 101},
+		{"port of the other scheme", closed, "http://tandem.test:443", 403},
 		{"null", closed, "null", 403},
 		{"no URL", closed, "::", 403},
 		{"pattern", open, "https://www.example.com", 101},
@@ -219,6 +228,13 @@ func testOrigin(t *testing.T, build Build) {
 			c.expectRefusal(test.want)
 		})
 	}
-	awaitCount(t, closed.stats.Refused, admission.RefusedOrigin.Reason, 3)
+	for host, origin := range map[string]string{
+		"tandem.test:443": "https://tandem.test", "tandem.test:80": "http://tandem.test", "TANDEM.test": "https://tandem.TEST",
+	} {
+		c := closed.dial(t)
+		c.write(upgrade(modes.PathCentrifuge, "Origin: "+origin).with("Host", "Host: "+host).bytes())
+		c.expectUpgrade("")
+	}
+	awaitCount(t, closed.stats.Refused, admission.RefusedOrigin.Reason, 4)
 	awaitCount(t, open.stats.Refused, admission.RefusedOrigin.Reason, 2)
 }

@@ -1,10 +1,12 @@
 package enginetest
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandem-ws/tandem/modes"
 )
@@ -16,6 +18,10 @@ var httpCases = []suiteCase{
 	{"http/connection close", testConnectionClose},
 	{"http/expect continue", testExpectContinue},
 	{"http/not counted", testPlainNotCounted},
+	{"http/body that never comes", testBodyNeverComes},
+	{"http/answers never read", testAnswersNeverRead},
+	{"http/slow body", testSlowBody},
+	{"http/a stream outlives the timeouts", testStreamOutlivesTimeouts},
 }
 
 // plain is a request that is for no endpoint of the engine.
@@ -137,4 +143,108 @@ func testPlainNotCounted(t *testing.T, build Build) {
 	c := n.open(t, modes.PathEcho)
 	c.send(text("in"))
 	c.expect(text("in"))
+}
+
+// impatient makes requests end soon.
+func impatient(s *setup) { s.limits.HandshakeTimeout = 200 * time.Millisecond }
+
+// A request is bounded, its body included.
+func testBodyNeverComes(t *testing.T, build Build) {
+	n := start(t, build, impatient)
+	for _, target := range []string{"/plain", "/nowhere", modes.PathCentrifuge, modes.PathRaw, modes.PathSSE, modes.PathEcho} {
+		for _, length := range []string{"Content-Length: 5", "Content-Length: 10000000", "Transfer-Encoding: chunked"} {
+			t.Run(target+"/"+length, func(t *testing.T) {
+				t.Parallel()
+				c := n.dial(t)
+				c.write(request{method: "POST", target: target, version: "HTTP/1.1", headers: []string{"Host: a", length}}.bytes())
+				c.awaitEnd()
+				// After an answer, too.
+				c = n.dial(t)
+				c.write(plain("GET", "").bytes())
+				c.expectPlain("GET", "", "")
+				c.write(request{method: "POST", target: target, version: "HTTP/1.1", headers: []string{"Host: a", length}}.bytes())
+				c.awaitEnd()
+			})
+		}
+	}
+}
+
+// awaitEnd reads until the connection has ended.
+func (c *client) awaitEnd() {
+	c.t.Helper()
+	for {
+		if _, _, err := c.tryResponse(); ended(err) {
+			return
+		} else if err != nil {
+			c.t.Fatalf("the connection did not end: %v", err)
+		}
+	}
+}
+
+// An answer that is not taken holds its connection no longer than a request would.
+func testAnswersNeverRead(t *testing.T, build Build) {
+	n := start(t, build, impatient)
+	large := request{method: "GET", target: "/large", version: "HTTP/1.1", headers: []string{"Host: a"}}
+	for name, requests := range map[string][]byte{
+		"many small": bytes.Repeat(plain("GET", "").bytes(), 20_000), "large": bytes.Repeat(large.bytes(), 400),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := n.dialNarrow(t)
+			for deadline := time.Now().Add(patience); ; {
+				// The server stops to read, and then ends.
+				if err := c.tryWrite(requests); err != nil {
+					if !ended(err) {
+						t.Fatalf("the connection did not end: %v", err)
+					}
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("the server takes requests for whose answers there is no room")
+				}
+			}
+		})
+	}
+}
+
+func testSlowBody(t *testing.T, build Build) {
+	n := start(t, build, impatient)
+	c := n.dial(t)
+	c.write(request{method: "POST", target: "/plain", version: "HTTP/1.1", headers: []string{"Host: a", "Content-Length: 1000000"}}.bytes())
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); c.tryWrite([]byte("x")) == nil; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("a body that never ends is read for ever")
+		}
+	}
+}
+
+// The timeouts are those of requests, not of streams, nor of handshakes that wait for
+// Redis.
+func testStreamOutlivesTimeouts(t *testing.T, build Build) {
+	n := start(t, build, impatient)
+	c := n.openStream(t, modes.PathSSE+"?channel=news")
+	release := n.bus.hold("held")
+	waiting, refused := n.dial(t), n.dial(t)
+	waiting.write(upgrade(modes.PathRaw + "?channel=held").bytes())
+	n.bus.awaitWaiting(t, "held")
+	refused.write(get(modes.PathSSE + "?channel=held").bytes())
+	// Another's request times out four times, one after the other.
+	for range 4 {
+		n.expectHalfRequestEnds(t)
+	}
+	n.bus.publish("news", "1")
+	c.expectEvent("1")
+	release(errRefused)
+	waiting.expectRefusal(http.StatusServiceUnavailable)
+	refused.expectRefusal(http.StatusServiceUnavailable)
+}
+
+// expectHalfRequestEnds takes as long as a handshake may.
+func (n *node) expectHalfRequestEnds(t tester) {
+	t.Helper()
+	c := n.dial(t)
+	c.write([]byte("GET /plain HTTP/1.1\r\n"))
+	c.expectTimeout()
 }

@@ -194,6 +194,10 @@ func plainHandler() http.Handler {
 		}
 		fmt.Fprintf(w, "%s %s %s %d %s", r.Method, r.RequestURI, r.Header.Get("X-Case"), len(body), body)
 	})
+	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
+		// The client may be gone.
+		_, _ = w.Write(make([]byte, 64<<10))
+	})
 	return mux
 }
 

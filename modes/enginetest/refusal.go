@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 var refusalCases = []suiteCase{
 	{"refusal/echo is closed by default", testEchoClosed},
 	{"refusal/malformed HTTP", testMalformedHTTP},
+	{"refusal/not HTTP", testNotHTTP},
+	{"refusal/header size", testHeaderSize},
+	{"refusal/host and origins", testHostAndOrigins},
 	{"refusal/oversized headers", testOversizedHeaders},
 	{"refusal/never-ending headers", testEndlessHeaders},
 	{"refusal/half a handshake", testHalfHandshake},
@@ -75,12 +79,123 @@ func testMalformedHTTP(t *testing.T, build Build) {
 	n.open(t, modes.PathEcho)
 }
 
+// notHTTP is what other protocols begin with. Nothing more comes before the answer,
+// which does not wait for it.
+var notHTTP = map[string]string{
+	"TLS":                    "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x55", 300),
+	"TLS, with line ends":    "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\n\r\n", 20),
+	"TLS, a byte":            "\x16",
+	"SSH":                    "SSH-2.0-OpenSSH_9.7\r\n",
+	"PROXY v1":               "PROXY TCP4 192.0.2.1 192.0.2.2 40000 8080\r\n",
+	"PROXY v2":               "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c",
+	"SMTP":                   "EHLO example.com\r\n",
+	"Redis":                  "*1\r\n$4\r\nPING\r\n",
+	"PostgreSQL":             "\x00\x00\x00\x08\x04\xd2\x16\x2f",
+	"MQTT":                   "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+	"HTTP/0.9":               "GET /\r\n",
+	"a frame of a WebSocket": string(encode(text("hello"))),
+	"a line without a colon": "GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n",
+	"an empty line first":    "\r\nGET / HTTP/1.1\r\n",
+	"no end of a method":     strings.Repeat("A", 1000),
+}
+
+func testNotHTTP(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for name, bytes := range notHTTP {
+		for _, chopped := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/chopped %t", name, chopped), func(t *testing.T) {
+				c := n.dial(t)
+				c.chopped = chopped
+				// It may be refused before all of it has come.
+				if err := c.tryWrite([]byte(bytes)); err != nil && !ended(err) {
+					t.Fatal(err)
+				}
+				r, _, err := c.tryResponse()
+				if err != nil && chopped && ended(err) {
+					// The reset on what came late has overtaken the answer.
+					return
+				}
+				if err != nil || r.StatusCode != http.StatusBadRequest {
+					t.Fatalf("got %v, %v, want 400", r, err)
+				}
+				c.expectEnd()
+			})
+		}
+	}
+}
+
+// testHeaderSize: the limit is the operator's, and the same for the first request of a
+// connection and for a later one.
+func testHeaderSize(t *testing.T, build Build) {
+	for _, size := range []int{0, 20_000, 100_000} {
+		n := start(t, build, func(s *setup) { s.limits.MaxHeaderSize = size })
+		limit := max(size, modes.DefaultMaxHeaderSize)
+		padded := func(r request, to int) []byte {
+			r.headers = append(r.headers[:len(r.headers):len(r.headers)], "Cookie: ")
+			r.headers[len(r.headers)-1] += strings.Repeat("x", to-len(r.bytes()))
+			return r.bytes()
+		}
+		t.Run(fmt.Sprintf("%d/at the limit", size), func(t *testing.T) {
+			c := n.dial(t)
+			c.write(padded(upgrade(modes.PathEcho), limit))
+			c.expectUpgrade("")
+			c = n.dial(t)
+			c.write(padded(plain("GET", ""), limit))
+			c.expectPlain("GET", "", "")
+			c.write(padded(upgrade(modes.PathEcho), limit))
+			c.expectUpgrade("")
+			c.send(text("in"))
+			c.expect(text("in"))
+		})
+		t.Run(fmt.Sprintf("%d/beyond it", size), func(t *testing.T) {
+			for _, r := range []request{upgrade(modes.PathEcho), plain("GET", ""), get(modes.PathSSE + "?channel=a")} {
+				c := n.dial(t)
+				c.write(padded(r, limit+1))
+				c.expectRefusal(http.StatusRequestHeaderFieldsTooLarge)
+			}
+		})
+	}
+}
+
+// testHostAndOrigins: what is wrong with Host and Origin is so for every endpoint.
+func testHostAndOrigins(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	for target, handshake := range map[string]bool{
+		"/plain": false, "/nowhere": false, modes.PathSSE + "?channel=a": false, modes.PathStream + "?channel=a": false,
+		modes.PathRaw + "?channel=a": true, modes.PathEcho: true, modes.PathCentrifuge: true,
+	} {
+		r := get(target)
+		if handshake {
+			r = upgrade(target)
+		}
+		for name, host := range map[string][]string{
+			"a slash": {"Host: a/b"}, "a space": {"Host: a b"}, "a user": {"Host: u@a"}, "a query": {"Host: a?b"}, "two": {"Host: a", "Host: a"}, "none": nil,
+		} {
+			t.Run(target+"/host/"+name, func(t *testing.T) {
+				c := n.dial(t)
+				c.write(r.with("Host", host...).bytes())
+				c.expectRefusal(http.StatusBadRequest)
+			})
+		}
+		if target[0:2] == "/p" || target[0:2] == "/n" {
+			continue
+		}
+		t.Run(target+"/origins", func(t *testing.T) {
+			for _, second := range []string{"http://tandem.test", "http://evil.test"} {
+				c := n.dial(t)
+				c.write(r.with("Origin", "Origin: http://tandem.test", "Origin: "+second).bytes())
+				c.expectRefusal(http.StatusForbidden)
+			}
+		})
+	}
+}
+
 func testOversizedHeaders(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for name, r := range map[string]request{
-		"one header":   upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 2*modes.MaxRequestHeader)),
-		"many headers": upgrade(modes.PathEcho, strings.Split(strings.Repeat("X-Y: z\n", modes.MaxRequestHeader/2), "\n")[:modes.MaxRequestHeader/2]...),
-		"target":       upgrade(modes.PathEcho + "?" + strings.Repeat("x", 2*modes.MaxRequestHeader)),
+		"one header":   upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
+		"many headers": upgrade(modes.PathEcho, strings.Split(strings.Repeat("X-Y: z\n", modes.DefaultMaxHeaderSize/2), "\n")[:modes.DefaultMaxHeaderSize/2]...),
+		"target":       upgrade(modes.PathEcho + "?" + strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := n.dial(t)

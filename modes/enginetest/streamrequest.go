@@ -81,7 +81,7 @@ func testStreamForms(t *testing.T, build Build) {
 			"HEAD":              {withMethod(good, "HEAD"), 405},
 			"POST":              {withMethod(good, "POST"), 405},
 			"POST HTTP/1.0":     {withVersion(withMethod(good, "POST"), "HTTP/1.0"), 405},
-			"oversized headers": {get(path+"?channel=news", "Cookie: a="+strings.Repeat("x", 2*modes.MaxRequestHeader)), 431},
+			"oversized headers": {get(path+"?channel=news", "Cookie: a="+strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)), 431},
 		} {
 			t.Run(path+"/"+name, func(t *testing.T) {
 				c := n.dial(t)

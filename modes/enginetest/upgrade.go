@@ -87,6 +87,9 @@ func (c *client) expectUpgrade(subprotocol string) {
 	extensions := ""
 	if c.deflate {
 		extensions = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+		if c.window {
+			extensions += "; server_max_window_bits=15"
+		}
 	}
 	r, body := c.response()
 	if r.StatusCode != http.StatusSwitchingProtocols {

@@ -24,6 +24,8 @@ func Check(r *http.Request) *admission.Refusal {
 	switch {
 	case !HasToken(r.Header["Connection"], "upgrade"), len(versions) == 0, !ValidHost(r.Host):
 		return RefusedUpgrade
+	case len(r.Header["Origin"]) > 1:
+		return admission.RefusedOrigin
 	case r.ContentLength != 0:
 		// Its bytes could be taken for frames.
 		return RefusedBody
@@ -35,7 +37,20 @@ func Check(r *http.Request) *admission.Refusal {
 	return nil
 }
 
-// ValidHost tells whether a Host header names a host, in the characters that RFC
+// CheckStream applies what a request for a stream over HTTP must obey, as far as
+// net/http has not; nil: it does.
+func CheckStream(r *http.Request) *admission.Refusal {
+	switch {
+	case len(r.Header["Origin"]) > 1:
+		// RFC 6454 section 7.3; which of them a proxy or a filter looks at is open.
+		return admission.RefusedOrigin
+	case r.ContentLength != 0:
+		return RefusedBody
+	}
+	return nil
+}
+
+// ValidHost reports whether a Host header names a host, in the characters that RFC
 // 3986 section 3.2 lets an authority have.
 func ValidHost[T string | []byte](host T) bool {
 	for i := range len(host) {
@@ -48,7 +63,7 @@ func ValidHost[T string | []byte](host T) bool {
 	return len(host) > 0
 }
 
-// ValidKey tells whether a Sec-WebSocket-Key is 16 bytes in base64.
+// ValidKey reports whether a Sec-WebSocket-Key is 16 bytes in base64.
 func ValidKey(key []byte) bool {
 	var decoded [24]byte
 	// A key of the right length decodes into the room there is.
@@ -59,25 +74,12 @@ func ValidKey(key []byte) bool {
 	return err == nil && n == 16
 }
 
-// HasToken finds a token, whatever its case, in header values that are lists (RFC
+// HasToken reports whether a token, in any case, is in header values that are lists (RFC
 // 9110 section 5.6.1).
 func HasToken(values []string, token string) bool {
 	for _, value := range values {
 		for part := range strings.SplitSeq(value, ",") {
 			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// HasSubprotocol finds a subprotocol in the Sec-WebSocket-Protocol headers of a
-// request. Their names are compared as they are written (RFC 6455 section 4.1).
-func HasSubprotocol(r *http.Request, name string) bool {
-	for _, value := range r.Header["Sec-Websocket-Protocol"] {
-		for part := range strings.SplitSeq(value, ",") {
-			if strings.TrimSpace(part) == name {
 				return true
 			}
 		}

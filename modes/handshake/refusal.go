@@ -2,6 +2,8 @@ package handshake
 
 import (
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
@@ -25,6 +27,7 @@ var (
 	// nobody would read.
 	RefusedBody     = &admission.Refusal{Status: http.StatusBadRequest, Reason: "unexpected body"}
 	RefusedTimeout  = &admission.Refusal{Status: http.StatusRequestTimeout, Reason: "handshake timeout"}
+	RefusedNotHTTP  = &admission.Refusal{Status: http.StatusBadRequest, Reason: "not HTTP"}
 	RefusedTooLarge = &admission.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request too large"}
 
 	RefusedNoToken      = &admission.Refusal{Status: http.StatusUnauthorized, Reason: "token required"}
@@ -42,5 +45,43 @@ func Answer(w http.ResponseWriter, stats *modes.Stats, refusal *admission.Refusa
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Sec-WebSocket-Version", Version)
 	}
-	http.Error(w, stats.Refuse(refusal).Error(), refusal.Status)
+	answer(w, stats.Refuse(refusal))
+}
+
+// RefuseStream is Answer to a request for a stream over HTTP, which scripts of other
+// origins may read.
+func RefuseStream(c *admission.Controller, stats *modes.Stats, w http.ResponseWriter, r *http.Request, refusal *admission.Refusal) {
+	Share(c, w.Header(), r.Host, origin(r))
+	answer(w, stats.Refuse(refusal))
+}
+
+// answer ends the connection with its answer: whoever is refused must not hold it
+// for as long as others may wait for their next request.
+func answer(w http.ResponseWriter, refusal *admission.Refusal) {
+	if connection := w.Header().Get("Connection"); connection != "" {
+		w.Header().Set("Connection", connection+", close")
+	} else {
+		w.Header().Set("Connection", "close")
+	}
+	// The refusal may have been waited for. It is supported by every ResponseWriter
+	// of NewServer.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+	http.Error(w, refusal.Error(), refusal.Status)
+}
+
+// Response returns the answer to a refused client that no ResponseWriter answers,
+// with more header lines.
+func Response(refusal *admission.Refusal, headers string) []byte {
+	body := refusal.Error() + "\n"
+	return []byte("HTTP/1.1 " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status) +
+		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n" + headers +
+		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+}
+
+// origin returns the request's origin; empty: it has none, or several.
+func origin(r *http.Request) string {
+	if origins := r.Header["Origin"]; len(origins) == 1 {
+		return origins[0]
+	}
+	return ""
 }

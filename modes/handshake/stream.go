@@ -44,7 +44,7 @@ func Share(c *admission.Controller, h http.Header, host, origin string) {
 // StreamOnly answers a request for a stream over HTTP that is not a GET.
 func StreamOnly(c *admission.Controller, stats *modes.Stats, w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	Share(c, h, r.Host, r.Header.Get("Origin"))
+	Share(c, h, r.Host, origin(r))
 	if r.Method == http.MethodOptions {
 		// A polyfill's headers make the browser ask beforehand.
 		h.Set("Access-Control-Allow-Methods", http.MethodGet)
@@ -54,5 +54,5 @@ func StreamOnly(c *admission.Controller, stats *modes.Stats, w http.ResponseWrit
 		return
 	}
 	h.Set("Allow", http.MethodGet)
-	Answer(w, stats, RefusedMethod)
+	answer(w, stats.Refuse(RefusedMethod))
 }

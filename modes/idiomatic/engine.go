@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -101,24 +100,12 @@ func New(config modes.Config, options Options) (*Engine, error) {
 		cancel()
 		return nil, fmt.Errorf("%w: %w", ErrListen, err)
 	}
-	e.server = &http.Server{
-		Handler:           e,
-		ReadHeaderTimeout: e.limits.HandshakeTimeout,
-		// Bodies are none of an endpoint's business, and must not take forever.
-		ReadTimeout: 3 * e.limits.HandshakeTimeout,
-		IdleTimeout: idleTimeout,
-		// net/http reads 4 KB beyond its limit before it says no.
-		MaxHeaderBytes: modes.MaxRequestHeader - 4<<10,
-		ConnState:      e.track,
-		BaseContext:    func(net.Listener) context.Context { return e.ctx },
-		ConnContext:    withSocket,
-		ErrorLog:       slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
-	}
+	e.server = handshake.NewServer(&e.config, e)
+	e.server.ConnState = e.track
+	e.server.BaseContext = func(net.Listener) context.Context { return e.ctx }
+	e.server.ConnContext = withSocket
 	return e, nil
 }
-
-// idleTimeout is how long a plain HTTP connection may wait for its next request.
-const idleTimeout = time.Minute
 
 // track has Serve wait for the connections that net/http still owns.
 func (e *Engine) track(_ net.Conn, state http.ConnState) {

@@ -1,11 +1,13 @@
 package idiomatic
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"time"
 
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // secureSocket is a socket with TLS over it, as net/http and gorilla see it. The
@@ -44,7 +46,18 @@ func (s *socket) receive(p []byte) (int, error) {
 
 // Write implements net.Conn. What is in place of the TCP connection's own must be, for
 // whoever has the socket and not its secureSocket.
-func (s *socket) Write(p []byte) (int, error) { return s.sender().Write(p) }
+func (s *socket) Write(p []byte) (int, error) {
+	if s.extension != "" {
+		// gorilla writes its response whole.
+		response := bytes.Replace(p, []byte(wire.DeflateResponse), []byte(s.extension), 1)
+		s.extension = ""
+		if _, err := s.sender().Write(response); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return s.sender().Write(p)
+}
 
 // sender is where to write what the client is to read.
 func (s *socket) sender() io.Writer {

@@ -5,7 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -27,8 +28,12 @@ type socket struct {
 	stats   *modes.Stats
 	timeout time.Duration // for one message, from its first byte to its last; 0: none
 	served  atomic.Bool   // a request has come in full
+	preface handshake.Preface
 	came    modes.Instant // when the latest has; for who answers it
 	deaf    atomic.Bool   // it is the last: nothing behind it is looked at
+	// extension goes into the response in place of what gorilla accepts offers with;
+	// empty: nothing does.
+	extension string
 	// gone is why the client of a stream over HTTP cannot be read from any more.
 	gone atomic.Pointer[error]
 
@@ -77,15 +82,36 @@ func (s *socket) readRequest(p []byte) (int, error) {
 	if s.deaf.Load() {
 		return s.ignore(n, err)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && !s.served.Load() {
-		refusal := s.stats.Refuse(handshake.RefusedTimeout)
-		// The client may be gone, which is all right.
-		_, _ = fmt.Fprintf(s.sender(), "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"+
-			"Content-Length: %d\r\n\r\n%s\n", refusal.Status, http.StatusText(refusal.Status), len(refusal.Reason)+1, refusal.Reason)
-		_ = s.Close()
+	switch {
+	case s.served.Load():
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.refuse(handshake.RefusedTimeout)
+	case s.preface.Foreign(p[:n]):
+		s.refuse(handshake.RefusedNotHTTP)
+		return 0, io.EOF
 	}
 	return n, err
 }
+
+// refuse ends a connection that has sent no request. What it still sends is read for
+// a moment: a reset would overtake the answer.
+func (s *socket) refuse(refusal *admission.Refusal) {
+	s.stats.Refuse(refusal)
+	// The client may be gone.
+	_ = s.SetDeadline(time.Now().Add(lingerTime))
+	_, _ = s.sender().Write(handshake.Response(refusal, ""))
+	_ = s.CloseWrite()
+	var buffer [512]byte
+	for range handshake.MaxDiscardedReads {
+		if _, err := s.TCPConn.Read(buffer[:]); err != nil {
+			break
+		}
+	}
+	_ = s.Close()
+}
+
+// lingerTime is how long a refused client may still send.
+const lingerTime = 500 * time.Millisecond
 
 func (s *socket) fill(p []byte) (int, error) {
 	if len(s.early) > 0 {
@@ -141,6 +167,7 @@ func (s *socket) reset() {
 // beyond the handshake, which gorilla would take for a violation.
 type hijacker struct {
 	http.ResponseWriter
+	extension string // accepts the offered extension
 }
 
 // Hijack implements http.Hijacker.
@@ -157,5 +184,8 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_, _ = rw.Discard(n)
 	}
 	s.upgraded = true
+	if h.extension != wire.DeflateResponse {
+		s.extension = h.extension
+	}
 	return conn, rw, nil
 }

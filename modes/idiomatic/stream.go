@@ -31,18 +31,17 @@ func (e *Engine) serveStream(w http.ResponseWriter, r *http.Request, p wire.Prot
 		return
 	}
 	if refusal := e.stream(w, r, p); refusal != nil {
-		handshake.Share(e.config.Admission, w.Header(), r.Host, r.Header.Get("Origin"))
-		w.Header().Set("Connection", "close")
-		http.Error(w, e.stats.Refuse(refusal).Error(), refusal.Status)
+		handshake.RefuseStream(e.config.Admission, e.stats, w, r, refusal)
 	}
 }
 
 func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol) *admission.Refusal {
 	s := socketOf(r)
 	s.deaf.Store(true)
-	if r.ContentLength != 0 {
-		return handshake.RefusedBody
+	if refusal := handshake.CheckStream(r); refusal != nil {
+		return refusal
 	}
+	handshake.Unlimited(w)
 	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal

@@ -13,9 +13,6 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// protobufHeader accepts the subprotocol. It is never written to.
-var protobufHeader = http.Header{"Sec-Websocket-Protocol": {wire.ProtobufSubprotocol}}
-
 // connectionHeader and upgradeHeader are those of a request in its plainest form.
 // They are never written to.
 var connectionHeader, upgradeHeader = []string{"Upgrade"}, []string{"websocket"}
@@ -68,15 +65,20 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 	if refusal := handshake.Check(r); refusal != nil {
 		return refusal
 	}
-	if !e.negotiate(r) {
+	extension, valid := e.negotiate(r)
+	if !valid {
 		return handshake.RefusedExtensions
 	}
-	p = handshake.Encoding(p, r.URL.RawQuery)
-	var header http.Header
-	if p.Session() && handshake.HasSubprotocol(r, wire.ProtobufSubprotocol) {
-		p = wire.Protobuf
-		header = protobufHeader
+	var offered handshake.Subprotocols
+	for _, value := range r.Header[subprotocols] {
+		offered.Add([]byte(value))
 	}
+	p, subprotocol := handshake.Negotiate(p, offered, r.URL.RawQuery)
+	var header http.Header
+	if subprotocol != "" {
+		header = http.Header{subprotocols: {subprotocol}}
+	}
+	handshake.Unlimited(w)
 	c, refusal := e.enter(r, p)
 	if refusal != nil {
 		return refusal
@@ -84,7 +86,7 @@ func (e *Engine) handshake(w http.ResponseWriter, r *http.Request, p wire.Protoc
 	// These have been found right; gorilla does not take every list for one (RFC
 	// 9110 section 5.6.1).
 	r.Header["Connection"], r.Header["Upgrade"] = connectionHeader, upgradeHeader
-	ws, err := e.upgrader.Upgrade(hijacker{w}, r, header)
+	ws, err := e.upgrader.Upgrade(hijacker{w, extension}, r, header)
 	if err != nil {
 		// The client is gone, or net/http would not part with it; gorilla has
 		// answered.
@@ -121,25 +123,31 @@ func (e *Engine) enter(r *http.Request, p wire.Protocol) (*connection, *admissio
 	return c, nil
 }
 
-// extensions is the header in which a client offers what gorilla knows by name
-// alone. gorilla accepts it whatever its parameters say.
-const extensions = "Sec-Websocket-Extensions"
+// extensions is the header in which a client offers extensions. gorilla accepts
+// permessage-deflate whatever its parameters are. subprotocols is the one for those.
+const (
+	extensions   = "Sec-Websocket-Extensions"
+	subprotocols = "Sec-Websocket-Protocol"
+)
 
 // negotiate decides on permessage-deflate: it tells the socket, and leaves gorilla
-// an offer to accept or none. False: the headers do not obey the grammar.
-func (e *Engine) negotiate(r *http.Request) (valid bool) {
-	deflate, valid := false, true
+// an offer to accept or none. It returns the header that accepts the offer; valid
+// reports whether the request's headers obey the grammar.
+func (e *Engine) negotiate(r *http.Request) (response string, valid bool) {
+	valid = true
 	if e.config.Compression {
 		for _, value := range r.Header[extensions] {
-			offered, ok := wire.OffersDeflate([]byte(value))
-			deflate, valid = deflate || offered, valid && ok
+			accepted, ok := wire.AcceptDeflate([]byte(value))
+			if valid = valid && ok; response == "" {
+				response = accepted
+			}
 		}
 	}
-	if r.Header.Del(extensions); deflate {
+	if r.Header.Del(extensions); response != "" {
 		r.Header.Set(extensions, "permessage-deflate")
 	}
-	socketOf(r).frames.deflate = deflate
-	return valid
+	socketOf(r).frames.deflate = response != ""
+	return response, valid
 }
 
 // reserve takes a reference of the bus on each channel of a request that names

@@ -3,13 +3,16 @@
 package optimized
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 )
 
@@ -23,82 +26,65 @@ const (
 	backlog  = 65535 // the kernel cuts it to net.core.somaxconn
 )
 
-// listen opens a listening socket for each loop on the same address: the kernel
-// spreads connections over them (SO_REUSEPORT).
+// listen opens a listening socket for each loop on the same address, which is
+// understood as net.Listen understands it. The kernel spreads connections over them
+// (SO_REUSEPORT).
 func listen(address string, loops int) (listeners []int, at net.Addr, err error) {
-	tcp, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return nil, nil, fmt.Errorf("optimized: listen: %w", err)
-	}
 	// SO_REUSEPORT would let a second server take half of this one's
 	// connections without a word. A socket without it finds out.
-	probe, err := net.ListenTCP("tcp", tcp)
+	probe, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("optimized: listen: %w", err)
 	}
-	bound, family := probe.Addr().(*net.TCPAddr), unix.AF_INET6
+	at = probe.Addr()
 	if err := probe.Close(); err != nil {
 		return nil, nil, fmt.Errorf("optimized: listen: %w", err)
 	}
-	if tcp.IP.To4() != nil {
-		family = unix.AF_INET
-	}
 	for range loops {
-		fd, err := listenTCP(family, bound)
+		fd, err := listenTCP(at.String())
 		if err != nil {
 			closeAll(listeners)
-			return nil, nil, fmt.Errorf("optimized: listen on %s: %w", bound, err)
+			return nil, nil, fmt.Errorf("optimized: listen on %s: %w", at, err)
 		}
 		listeners = append(listeners, fd)
 	}
-	return listeners, bound, nil
+	return listeners, at, nil
 }
 
-func listenTCP(family int, at *net.TCPAddr) (fd int, err error) {
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if errors.Is(err, unix.EAFNOSUPPORT) && family == unix.AF_INET6 && at.IP.IsUnspecified() {
-		return listenTCP(unix.AF_INET, &net.TCPAddr{IP: net.IPv4zero, Port: at.Port})
-	}
+// listenTCP opens one listening socket.
+func listenTCP(address string) (fd int, err error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		controlled := raw.Control(func(fd uintptr) {
+			// Accepted sockets inherit TCP_NODELAY, which saves a system call for each.
+			err = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+		})
+		return errors.Join(controlled, err)
+	}}
+	config.SetMultipathTCP(false)
+	listener, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return -1, fmt.Errorf("socket: %w", err)
-	}
-	var address unix.Sockaddr
-	if family == unix.AF_INET {
-		a := &unix.SockaddrInet4{Port: at.Port}
-		copy(a.Addr[:], at.IP.To4())
-		address = a
-	} else {
-		a := &unix.SockaddrInet6{Port: at.Port}
-		copy(a.Addr[:], at.IP.To16())
-		if zone, err := net.InterfaceByName(at.Zone); err == nil {
-			a.ZoneId = uint32(zone.Index)
-		}
-		address = a
-	}
-	// Accepted sockets inherit TCP_NODELAY, which saves a system call for each.
-	// SO_KEEPALIVE is left off: pings do its work, and it arms a kernel timer for
-	// every connection.
-	for _, option := range [...]struct{ level, name, value int }{
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-		{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1},
-		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-	} {
-		err = errors.Join(err, unix.SetsockoptInt(fd, option.level, option.name, option.value))
-	}
-	if family == unix.AF_INET6 && at.IP.IsUnspecified() {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0))
-	}
-	if err == nil {
-		err = unix.Bind(fd, address)
-	}
-	if err == nil {
-		err = unix.Listen(fd, backlog)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
 		return -1, err
 	}
-	return fd, nil
+	// The loop has a descriptor of its own. SO_KEEPALIVE, which Go sets on what it
+	// accepts itself, is left off: pings do its work, and it arms a kernel timer for
+	// every connection.
+	defer func() { err = errors.Join(err, listener.Close()) }()
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var duplicated error
+	err = raw.Control(func(own uintptr) {
+		if fd, duplicated = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0); duplicated == nil {
+			// Go reads the limit of the backlog from the kernel's settings, which
+			// may not be visible.
+			duplicated = unix.Listen(fd, backlog)
+		}
+	})
+	return fd, errors.Join(err, duplicated)
 }
 
 func closeAll(fds []int) {
@@ -122,7 +108,7 @@ func (l *loop) accept() {
 			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:
-			l.adopt(int(fd), nil, nil)
+			l.adopt(int(fd), nil)
 		case unix.EAGAIN:
 			return
 		case unix.EINTR, unix.ECONNABORTED:
@@ -139,9 +125,8 @@ func (l *loop) accept() {
 	l.again = append(l.again, acceptAgain)
 }
 
-// adopt makes fd a connection of this loop. request, if any, is a handshake that
-// net/http has found good, and what was sent behind it, and s its TLS, if it has that.
-func (l *loop) adopt(fd int, request []byte, s *secure) {
+// adopt makes fd a connection of this loop. back is nil if it has just been accepted.
+func (l *loop) adopt(fd int, back *handedBack) {
 	index, r := l.slab.take()
 	r.fd, r.state = int32(fd), requesting
 	if l.security != nil {
@@ -154,19 +139,22 @@ func (l *loop) adopt(fd int, request []byte, s *secure) {
 		return
 	}
 	l.wheel.arm(index, l.engine.Limits.HandshakeTimeout)
-	if s != nil {
-		r.state, s.pipe.loop = requesting, l
+	if back == nil {
+		return
+	}
+	s := back.secure
+	if r.state = requesting; s != nil {
+		s.pipe.loop = l
 		l.setSecure(index, s)
 	}
-	if size := headEnd(request); size > 0 {
-		l.upgrade(index, r, request, size, false)
-		l.flush(index, r)
-		if s != nil && l.secureOf(index) == s {
-			// crypto/tls may have more that came right behind.
-			l.unseal(index, r, s.pipe.in)
-		}
-		l.finish()
+	l.handshaker.came = modes.Now()
+	l.answer(index, r, l.handshaker.load(r.fd, back.request, back.protocol), back.ahead)
+	l.flush(index, r)
+	if s != nil && l.secureOf(index) == s {
+		// crypto/tls may have more that came right behind.
+		l.unseal(index, r, s.pipe.in)
 	}
+	l.finish()
 }
 
 // token is what the poller knows the connection by.

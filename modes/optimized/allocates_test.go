@@ -88,8 +88,8 @@ func TestDeflatedInputAllocatesNothing(t *testing.T) {
 	h := newHandshaker(e)
 	request := []byte(strings.Replace(upgradeRequest, "permessage-deflate", `x; y="z", permessage-deflate; client_max_window_bits="15"`, 1))
 	if n := testing.AllocsPerRun(200, func() {
-		if err := h.run(-1, request); err != nil || !h.deflate {
-			t.Fatal(err, h.deflate)
+		if err := h.run(-1, request); err != nil || !(h.extension != "") {
+			t.Fatal(err, (h.extension != ""))
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations in an upgrade, want none", n)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/optimized/workers"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -68,12 +69,7 @@ func New(cfg modes.Config, o Options) (*Engine, error) {
 	}
 	e.address = address
 	e.plain = newPlainListener(address)
-	e.http = &http.Server{
-		Handler:           e.plainHandler(),
-		ReadHeaderTimeout: cfg.Limits.HandshakeTimeout,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    modes.MaxRequestHeader,
-	}
+	e.http = handshake.NewServer(&e.Config, e.plainHandler())
 	for number, listener := range listeners {
 		l, err := newLoop(e, number, listener)
 		if err != nil {

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -120,7 +118,7 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 	})
 	if err != nil {
 		e.Stats.Refuse(handshake.RefusedBusy)
-		response := refusalResponse(handshake.RefusedBusy, "")
+		response := handshake.Response(handshake.RefusedBusy, "")
 		if s != nil {
 			_, _ = s.conn.Write(response)
 			_ = s.conn.CloseWrite()
@@ -163,14 +161,20 @@ func (e *Engine) plainHandler() http.Handler {
 			e.Handler.ServeHTTP(w, request)
 			return
 		}
-		if p.OverHTTP() {
-			if request.Method != http.MethodGet {
-				handshake.StreamOnly(e.Admission, e.Stats, w, request)
+		switch {
+		case p.OverHTTP() && request.Method != http.MethodGet:
+			handshake.StreamOnly(e.Admission, e.Stats, w, request)
+			return
+		case p.OverHTTP():
+			if refusal := handshake.CheckStream(request); refusal != nil {
+				handshake.RefuseStream(e.Admission, e.Stats, w, request, refusal)
 				return
 			}
-		} else if refusal := handshake.Check(request); refusal != nil {
-			handshake.Answer(w, e.Stats, refusal)
-			return
+		default:
+			if refusal := handshake.Check(request); refusal != nil {
+				handshake.Answer(w, e.Stats, refusal)
+				return
+			}
 		}
 		if err := e.takeBack(w, request, p); err != nil {
 			e.Log.Debug("take a connection back from net/http failed", "error", err)
@@ -179,36 +183,12 @@ func (e *Engine) plainHandler() http.Handler {
 	})
 }
 
-// plainForm is a request for an endpoint of the loops as they read it: the path as
-// it was understood, not as it was written, and of a handshake the headers that they
-// look at.
-func plainForm(request *http.Request, p wire.Protocol, forwarded string) *bytes.Buffer {
-	var again bytes.Buffer
-	target := url.URL{Path: request.URL.Path, RawQuery: request.URL.RawQuery}
-	if p.OverHTTP() {
-		fmt.Fprintf(&again, "GET %s %s\r\nHost: %s\r\n", target.RequestURI(), request.Proto, request.Host)
-		// Writing to a bytes.Buffer does not fail.
-		_ = request.Header.Write(&again)
-		again.WriteString("\r\n")
-		return &again
-	}
-	fmt.Fprintf(&again, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", target.RequestURI(), request.Host)
-	if p.Session() && handshake.HasSubprotocol(request, wire.ProtobufSubprotocol) {
-		// Of lists that are none, only net/http makes something.
-		again.WriteString("Sec-WebSocket-Protocol: " + wire.ProtobufSubprotocol + "\r\n")
-	}
-	for _, name := range []string{
-		"Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Extensions", forwarded,
-	} {
-		for _, value := range request.Header.Values(name) {
-			fmt.Fprintf(&again, "%s:%s\r\n", name, strings.ReplaceAll(value, "\t", " "))
-			if name == "Origin" {
-				break
-			}
-		}
-	}
-	again.WriteString("\r\n")
-	return &again
+// handedBack is a connection that net/http had, and whose request is for a loop.
+type handedBack struct {
+	request  *http.Request
+	protocol wire.Protocol
+	ahead    []byte  // what was read behind the request
+	secure   *secure // its TLS; nil: it has none
 }
 
 // takeBack makes the connection of a request one of a loop's.
@@ -229,10 +209,8 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 	}
 	// What is left of it is a duplicate of its descriptor, or nothing.
 	defer func() { _ = tcp.Close() }()
-	again := plainForm(request, p, e.Admission.ForwardedHeader())
-	ahead, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	again.Write(ahead)
-	again.Write(unread)
+	buffer, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	ahead := append(bytes.Clone(buffer), unread...)
 
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -248,7 +226,7 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 		return nil
 	}
 	l := e.loops[fd%len(e.loops)]
-	if !l.inbox.post(func() { l.adopt(fd, again.Bytes(), s) }) {
+	if !l.inbox.post(func() { l.adopt(fd, &handedBack{request, p, ahead, s}) }) {
 		_ = unix.Close(fd)
 	}
 	return nil

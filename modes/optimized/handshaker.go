@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"net/http"
 
 	"github.com/gobwas/ws"
 
@@ -37,8 +38,10 @@ type handshaker struct {
 	response []byte        // the answer
 	came     modes.Instant // when the request had come
 	key      []byte        // the request's Sec-WebSocket-Key
-	deflate  bool          // the request offers permessage-deflate
-	garbled  bool          // it has a Sec-WebSocket-Extensions header that is none
+	offered  handshake.Subprotocols
+	// extension accepts the offer of permessage-deflate; empty: there is none.
+	extension string
+	malformed bool // the request has a malformed Sec-WebSocket-Extensions header
 
 	requests *bufio.Reader // for requests of streams over HTTP
 	share    string        // headers for the response to one, whatever it is
@@ -54,14 +57,15 @@ type handshaker struct {
 	forwarded []string
 	address   admission.Address
 
-	// authorization is kept where tokens are needed.
+	// authorization is kept if tokens are needed: the first header, if authorized.
 	authorization []byte
+	authorized    bool
 }
 
 func newHandshaker(e *Engine) *handshaker {
 	h := &handshaker{engine: e, requests: bufio.NewReader(nil)}
 	h.upgrader = ws.Upgrader{
-		ReadBufferSize: modes.MaxRequestHeader,
+		ReadBufferSize: e.Limits.HeaderSize(),
 		OnRequest: func(uri []byte) error {
 			path, query, _ := bytes.Cut(uri, []byte{'?'})
 			protocol, ok := handshake.Endpoint(string(path), e.Echo)
@@ -78,29 +82,15 @@ func newHandshaker(e *Engine) *handshaker {
 		OnHeader: func(key, value []byte) error {
 			if string(key) == "Origin" {
 				h.origin = append(h.origin[:0], value...)
-			} else if e.Rules.Tokens != nil && string(key) == "Authorization" {
-				h.authorization = append(h.authorization[:0], value...)
+			} else if e.Rules.Tokens != nil && !h.authorized && string(key) == "Authorization" {
+				h.authorized, h.authorization = true, append(h.authorization, value...)
 			} else if name := e.Admission.ForwardedHeader(); name != "" && string(key) == name {
 				h.forwarded = append(h.forwarded, string(value))
 			}
 			return nil
 		},
-		Protocol: func(name []byte) bool {
-			if h.protocol.Session() && string(name) == wire.ProtobufSubprotocol {
-				h.protocol = wire.Protobuf
-				return true
-			}
-			return false
-		},
-		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
-			if h.garbled {
-				return nil, handshake.RefusedExtensions
-			}
-			if refusal := h.admit(); refusal != nil {
-				return nil, refusal
-			}
-			return nil, errGood
-		},
+		// What is left to decide is so for requests that net/http has read, too.
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) { return nil, errGood },
 	}
 	return h
 }
@@ -153,37 +143,95 @@ func (h *handshaker) Write(p []byte) (int, error) {
 
 var _ io.ReadWriter = (*handshaker)(nil)
 
-// run reads one request. Without error h.response is the 101, or 200, and h.protocol and
-// h.query are set; errPlain says that the request is for net/http; a *Refusal
+// run reads one request. Without error h.response is the 101, or 200, and h.protocol
+// and h.query are set; errPlain says that the request is for net/http; a *Refusal
 // is why the client is not let in.
 func (h *handshaker) run(fd int32, request []byte) error {
-	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], admission.Address{}
-	h.share, h.deflate = "", false
-	h.authorization = h.authorization[:0]
-	if protocol, ok := h.stream(request); ok {
-		return h.runStream(protocol, request)
-	}
+	h.reset(fd)
+	protocol, stream := h.stream(request)
 	if !h.inspect(request) {
 		return errPlain
 	}
+	if stream {
+		return h.runStream(protocol, request)
+	}
 	h.request.Reset(request)
-	h.response = h.response[:0]
-	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
-	agreed, err := h.upgrader.Upgrade(h)
+	_, err := h.upgrader.Upgrade(h)
 	h.request.Reset(nil)
-	if err == errGood { //nolint:errorlint // the cost of it, on every handshake
-		h.accept(agreed.Protocol)
-		return nil
+	if err != errGood { //nolint:errorlint // the cost of it, on every handshake
+		// net/http answers what is no handshake, or no good one.
+		return errPlain
 	}
-	if refusal := (*admission.Refusal)(nil); errors.As(err, &refusal) {
-		return refusal
-	}
-	// net/http answers what is no handshake, or no good one.
-	return errPlain
+	return h.decide()
 }
 
-// accept makes h.response the 101 (RFC 6455 section 4.2.2) for a request that the
-// Upgrader has found good.
+// load is run for a request to an endpoint of protocol p that net/http has read, and
+// that obeys handshake.Check or CheckStream.
+func (h *handshaker) load(fd int32, request *http.Request, p wire.Protocol) error {
+	h.reset(fd)
+	if p.OverHTTP() {
+		return h.loadStream(request, p)
+	}
+	h.loadCommon(request, p)
+	h.key = append(h.key, request.Header.Get("Sec-WebSocket-Key")...)
+	for _, value := range request.Header["Sec-Websocket-Protocol"] {
+		h.offered.Add([]byte(value))
+	}
+	if h.engine.Compression {
+		for _, value := range request.Header["Sec-Websocket-Extensions"] {
+			h.offerExtensions([]byte(value))
+		}
+	}
+	return h.decide()
+}
+
+// loadCommon takes from a request what handshakes and streams have.
+func (h *handshaker) loadCommon(request *http.Request, p wire.Protocol) {
+	h.protocol, h.query = p, append(h.query, request.URL.RawQuery...)
+	h.host, h.origin = append(h.host, request.Host...), append(h.origin, request.Header.Get("Origin")...)
+	if name := h.engine.Admission.ForwardedHeader(); name != "" {
+		h.forwarded = append(h.forwarded, request.Header[name]...)
+	}
+	if h.engine.Rules.Tokens != nil {
+		h.authorization = append(h.authorization, request.Header.Get("Authorization")...)
+	}
+}
+
+// reset makes the handshaker one that has seen nothing.
+func (h *handshaker) reset(fd int32) {
+	h.fd, h.forwarded, h.address = fd, h.forwarded[:0], admission.Address{}
+	h.share, h.extension, h.malformed = "", "", false
+	h.offered = handshake.Subprotocols{}
+	h.authorized, h.authorization = false, h.authorization[:0]
+	h.response, h.key = h.response[:0], h.key[:0]
+	h.query, h.host, h.origin = h.query[:0], h.host[:0], h.origin[:0]
+}
+
+// offerExtensions reads one Sec-WebSocket-Extensions header.
+func (h *handshaker) offerExtensions(value []byte) {
+	accepted, valid := wire.AcceptDeflate(value)
+	h.malformed = h.malformed || !valid
+	if h.extension == "" {
+		h.extension = accepted
+	}
+}
+
+// decide decides on a handshake that obeys RFC 6455 section 4.2.1.
+func (h *handshaker) decide() error {
+	if h.malformed {
+		return handshake.RefusedExtensions
+	}
+	if refusal := h.admit(); refusal != nil {
+		return refusal
+	}
+	var subprotocol string
+	h.protocol, subprotocol = handshake.Negotiate(h.protocol, h.offered, string(h.query))
+	h.accept(subprotocol)
+	return nil
+}
+
+// accept makes h.response the 101 (RFC 6455 section 4.2.2) for a request that is
+// good.
 func (h *handshaker) accept(subprotocol string) {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	h.key = append(h.key, guid...)
@@ -193,8 +241,8 @@ func (h *handshaker) accept(subprotocol string) {
 	if subprotocol != "" {
 		h.response = append(append(h.response, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
 	}
-	if h.deflate {
-		h.response = append(h.response, "\r\nSec-WebSocket-Extensions: "+wire.DeflateResponse...)
+	if h.extension != "" {
+		h.response = append(append(h.response, "\r\nSec-WebSocket-Extensions: "...), h.extension...)
 	}
 	h.response = append(h.response, "\r\n\r\n"...)
 }

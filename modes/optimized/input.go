@@ -25,8 +25,9 @@ const (
 // is unfinished.
 type input struct {
 	connection handle
-	due        int64   // when it has to be finished, Unix nanoseconds
-	bytes      []byte  // of a request, or sent ahead of the 101
+	due        int64  // when it has to be finished, Unix nanoseconds
+	bytes      []byte // of a request, or sent ahead of the 101
+	preface    handshake.Preface
 	parser     *parser // of an upgraded connection
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/tandem-ws/tandem/modes/handshake"
-	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // headEnd returns the length of a request's line and headers, with the blank line
@@ -42,9 +41,9 @@ var looked = func() (lengths uint64) {
 }()
 
 // inspect tells whether a request could be a handshake in its plainest form, of
-// which nothing can be read in another way, and keeps its key and what extensions it
-// offers. The Upgrader sees no
-// other: it lets through what net/http refuses, such as a space behind a header's
+// which nothing can be read in another way, and keeps its key and what extensions
+// and subprotocols it offers. The
+// Upgrader sees no other: it lets through what net/http refuses, such as a space behind a header's
 // name, or two lengths, and what stands between a client and a server that disagree
 // about a request can be made to smuggle one (RFC 9112 section 11.2).
 func (h *handshaker) inspect(request []byte) bool {
@@ -52,7 +51,6 @@ func (h *handshaker) inspect(request []byte) bool {
 	if !plainLine(line) {
 		return false
 	}
-	h.key, h.deflate, h.garbled = h.key[:0], false, false
 	seen := 0
 	for len(rest) > len("\r\n") {
 		var ok bool
@@ -62,8 +60,9 @@ func (h *handshaker) inspect(request []byte) bool {
 			return false
 		}
 		if h.engine.Compression && isName(name, "Sec-WebSocket-Extensions") {
-			offered, valid := wire.OffersDeflate(value)
-			h.deflate, h.garbled = h.deflate || offered, h.garbled || !valid
+			h.offerExtensions(value)
+		} else if isName(name, "Sec-WebSocket-Protocol") {
+			h.offered.Add(value)
 		}
 		if looked>>len(name)&1 == 0 {
 			continue

@@ -37,22 +37,19 @@ func (h *handshaker) runStream(protocol wire.Protocol, received []byte) error {
 		// net/http refuses it, with the reason.
 		return errPlain
 	}
+	return h.loadStream(request, protocol)
+}
+
+// loadStream is load for a stream over HTTP.
+func (h *handshaker) loadStream(request *http.Request, protocol wire.Protocol) error {
+	h.loadCommon(request, protocol)
 	host, origin := request.Host, request.Header.Get("Origin")
 	header := make(http.Header)
 	handshake.Share(h.engine.Admission, header, host, origin)
 	h.share = lines(header)
-	if request.ContentLength != 0 {
-		return handshake.RefusedBody
-	}
-	h.host, h.origin = append(h.host[:0], host...), append(h.origin[:0], origin...)
-	if name := h.engine.Admission.ForwardedHeader(); name != "" {
-		h.forwarded = append(h.forwarded, request.Header.Values(name)...)
-	}
-	h.authorization = append(h.authorization, request.Header.Get("Authorization")...)
 	if refusal := h.admit(); refusal != nil {
 		return refusal
 	}
-	h.protocol, h.query = protocol, append(h.query[:0], request.URL.RawQuery...)
 	h.response = append(h.response[:0], "HTTP/1.1 200 OK\r\n"...)
 	h.response = append(h.response, lines(handshake.StreamHeader(h.engine.Admission, protocol, host, origin))...)
 	h.response = append(h.response, "\r\n"...)

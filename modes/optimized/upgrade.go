@@ -5,8 +5,6 @@ package optimized
 import (
 	"bytes"
 	"errors"
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
@@ -19,7 +17,7 @@ import (
 func (l *loop) request(index uint32, r *record, data []byte) {
 	if r.in == none {
 		if end := headEnd(data); end >= 0 {
-			l.upgrade(index, r, data, end, true)
+			l.upgrade(index, r, data, end)
 			return
 		}
 		r.in = l.inputs.add(&input{connection: handle{index, r.generation}})
@@ -30,51 +28,76 @@ func (l *loop) request(index uint32, r *record, data []byte) {
 	if end := headEnd(in.bytes[from:]); end >= 0 {
 		received := in.bytes
 		l.discardInput(r)
-		l.upgrade(index, r, received, from+end, true)
+		l.upgrade(index, r, received, from+end)
 		return
 	}
-	if len(in.bytes) > modes.MaxRequestHeader {
+	switch {
+	case len(in.bytes) > l.engine.Limits.HeaderSize():
 		l.refuse(index, r, handshake.RefusedTooLarge)
+	case in.preface.Foreign(data):
+		l.refuse(index, r, handshake.RefusedNotHTTP)
+	case malformed(in.bytes, len(in.bytes)-len(data)):
+		// net/http need not wait for the rest to refuse it.
+		l.handOver(index, r, in.bytes)
+	}
+}
+
+// malformed reports whether one of the lines that have become complete since there
+// were before bytes of a request is malformed.
+func malformed(request []byte, before int) bool {
+	start := bytes.LastIndexByte(request[:before], '\n') + 1
+	for {
+		line, _, complete := bytes.Cut(request[start:], []byte{'\n'})
+		if !complete {
+			return false
+		}
+		if handshake.Malformed(line, start == 0) {
+			return true
+		}
+		start += len(line) + 1
 	}
 }
 
 // upgrade acts on a complete request: the first size bytes of received. What
-// follows it was sent ahead, and is not lost. plain says whether net/http may have
-// it; what comes from there must not go back.
-func (l *loop) upgrade(index uint32, r *record, received []byte, size int, plain bool) {
-	if size > modes.MaxRequestHeader {
+// follows it was sent ahead, and is not lost.
+func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
+	if size > l.engine.Limits.HeaderSize() {
 		l.refuse(index, r, handshake.RefusedTooLarge)
 		return
 	}
 	h := l.handshaker
 	h.came = modes.Now()
 	err := h.run(r.fd, received[:size])
+	if err == errPlain { //nolint:errorlint // it is never wrapped
+		l.handOver(index, r, received)
+		return
+	}
+	l.answer(index, r, err, received[size:])
+}
+
+// answer acts on what the handshaker has decided on a request. ahead was sent behind
+// it.
+func (l *loop) answer(index uint32, r *record, err error, ahead []byte) {
+	h := l.handshaker
 	if h.address != (admission.Address{}) {
 		l.addresses[index] = h.address
 	}
 	var refusal *admission.Refusal
 	switch {
 	case err == nil:
-		r.protocol, r.deflate = h.protocol, h.deflate
-		if len(h.query) > 0 {
-			r.protocol = handshake.Encoding(r.protocol, string(h.query))
-		}
+		r.protocol, r.deflate = h.protocol, h.extension != ""
 		if r.protocol.ByQuery() {
-			l.upgradeByQuery(index, r, received[size:])
+			l.upgradeByQuery(index, r, ahead)
 			return
 		}
 		l.respond(index, r, h.response)
 		l.opened(index, r)
 		l.engine.Stats.HandshakeTime.Observe(h.came.Seconds())
-		if rest := received[size:]; len(rest) > 0 && !r.hurt {
-			l.messages(index, r, rest)
+		if len(ahead) > 0 && !r.hurt {
+			l.messages(index, r, ahead)
 		}
 	case errors.As(err, &refusal):
 		l.refuseWith(index, r, refusal, h.share)
-	case plain:
-		l.handOver(index, r, received)
-	default:
-		l.refuse(index, r, handshake.RefusedUpgrade)
 	}
 }
 
@@ -184,7 +207,7 @@ func (l *loop) stash(index uint32, r *record, data []byte) {
 		r.in = l.inputs.add(&input{connection: handle{index, r.generation}, due: never})
 	}
 	in := l.inputs.items[r.in]
-	if in.bytes = append(in.bytes, data...); len(in.bytes) > modes.MaxRequestHeader {
+	if in.bytes = append(in.bytes, data...); len(in.bytes) > l.engine.Limits.HeaderSize() {
 		l.refuse(index, r, handshake.RefusedTooLarge)
 	}
 }
@@ -222,7 +245,7 @@ func (l *loop) refuse(index uint32, r *record, refusal *admission.Refusal) {
 func (l *loop) refuseWith(index uint32, r *record, refusal *admission.Refusal, headers string) {
 	l.engine.Stats.Refuse(refusal)
 	l.leaveAddress(index)
-	l.respond(index, r, refusalResponse(refusal, headers))
+	l.respond(index, r, handshake.Response(refusal, headers))
 	l.turnAway(index, r)
 }
 
@@ -236,11 +259,4 @@ func (l *loop) turnAway(index uint32, r *record) {
 	r.state, r.deaf = closing, true
 	l.wheel.arm(index, modes.CloseWait)
 	l.sentAll(index, r)
-}
-
-func refusalResponse(refusal *admission.Refusal, headers string) []byte {
-	body := refusal.Error() + "\n"
-	return []byte("HTTP/1.1 " + strconv.Itoa(refusal.Status) + " " + http.StatusText(refusal.Status) +
-		"\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n" + headers +
-		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 }

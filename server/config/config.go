@@ -61,6 +61,7 @@ type Config struct {
 	TokenGrace         time.Duration `env:"TOKEN_GRACE" envDefault:"25s" min:"0s" max:"1h" desc:"time that clients get to refresh a token that has run out"`
 
 	MaxMessageSize   int `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
+	MaxHeaderSize    int `env:"MAX_HEADER_SIZE" envDefault:"8192" min:"8192" max:"1048576" desc:"largest request line and headers of an HTTP request, in bytes"`
 	MaxChannels      int `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
 	MaxChannelLength int `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
 	MaxQueuedBytes   int `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`

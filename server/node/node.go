@@ -177,7 +177,7 @@ func (n *node) open() error {
 	shared := modes.Config{
 		Addr: c.Addr, Handler: handler, Bus: n.bus, Admission: n.admission, Echo: c.Echo, Rules: n.rules,
 		Limits: modes.Limits{
-			MaxMessageSize: c.MaxMessageSize, MaxQueuedBytes: c.MaxQueuedBytes,
+			MaxMessageSize: c.MaxMessageSize, MaxHeaderSize: c.MaxHeaderSize, MaxQueuedBytes: c.MaxQueuedBytes,
 			HandshakeTimeout: c.HandshakeTimeout, PingInterval: c.PingInterval, PongTimeout: c.PongTimeout,
 			GapRate: c.GapRate,
 		},

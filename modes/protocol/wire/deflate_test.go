@@ -160,8 +160,8 @@ func TestDeflatedLimit(t *testing.T) {
 	}
 }
 
-func TestOffersDeflate(t *testing.T) {
-	const invalid, declined, accepted = "invalid", "declined", "accepted"
+func TestAcceptDeflate(t *testing.T) {
+	const invalid, declined, accepted, window = "invalid", "declined", DeflateResponse, deflateResponseWindow
 	for _, c := range []struct{ header, want string }{
 		{"permessage-deflate", accepted},
 		{"permessage-deflate; client_max_window_bits", accepted},
@@ -174,6 +174,11 @@ func TestOffersDeflate(t *testing.T) {
 		{"x-webkit-deflate-frame, permessage-deflate", accepted},
 		{`foo; bar="baz"; qux, , permessage-deflate,`, accepted},
 		{"permessage-deflate; server_max_window_bits=10, permessage-deflate", accepted},
+		{"permessage-deflate; server_max_window_bits=15", window},
+		{`permessage-deflate; server_max_window_bits="15"; server_no_context_takeover; client_max_window_bits=9`, window},
+		{"permessage-deflate; server_max_window_bits=9, permessage-deflate; server_max_window_bits=15", window},
+		{"permessage-deflate, permessage-deflate; server_max_window_bits=15", accepted},
+		{"permessage-deflate; server_max_window_bits=15, permessage-deflate", window},
 		{"permessage-deflate; unknown, permessage-deflate; client_max_window_bits", accepted},
 		{"permessage-deflate, permessage-deflate; unknown", accepted},
 
@@ -182,7 +187,9 @@ func TestOffersDeflate(t *testing.T) {
 		{"permessage-bzip2; client_max_window_bits", declined},
 		{"permessage-deflate; unknown", declined},
 		{"permessage-deflate; server_max_window_bits=10", declined},
-		{"permessage-deflate; server_max_window_bits=15", declined},
+		{"permessage-deflate; server_max_window_bits=16", declined},
+		{"permessage-deflate; server_max_window_bits=015", declined},
+		{"permessage-deflate; server_max_window_bits=15; server_max_window_bits=15", declined},
 		{"permessage-deflate; server_max_window_bits", declined},
 		{"permessage-deflate; client_max_window_bits=7", declined},
 		{"permessage-deflate; client_max_window_bits=16", declined},
@@ -210,14 +217,14 @@ func TestOffersDeflate(t *testing.T) {
 		{"permessage-deflate, foo; bar=baz qux", invalid},
 		{"perméssage-deflate", invalid},
 	} {
-		ok, valid := OffersDeflate([]byte(c.header))
+		response, valid := AcceptDeflate([]byte(c.header))
 		got := declined
 		if !valid {
 			got = invalid
-		} else if ok {
-			got = accepted
+		} else if response != "" {
+			got = response
 		}
-		if got != c.want || !valid && ok {
+		if got != c.want || !valid && response != "" {
 			t.Errorf("%q is %s, want %s", c.header, got, c.want)
 		}
 	}
@@ -293,22 +300,23 @@ func FuzzInflate(f *testing.F) {
 	})
 }
 
-func FuzzOffersDeflate(f *testing.F) {
+func FuzzAcceptDeflate(f *testing.F) {
 	f.Add([]byte(`foo; bar="b\z", permessage-deflate; client_max_window_bits="10"`))
 	f.Fuzz(func(t *testing.T, header []byte) {
-		accepted, valid := OffersDeflate(header)
-		if accepted && !(valid && bytes.Contains(header, []byte("permessage-deflate"))) {
+		accepted, valid := AcceptDeflate(header)
+		if accepted != "" && !(valid && bytes.Contains(header, []byte("permessage-deflate"))) {
 			t.Errorf("%q is accepted", header)
 		}
 		// A header may be cut at a comma, unless that stands in quotes.
 		if valid && !bytes.ContainsRune(header, '"') {
-			again := false
+			again := ""
 			for part := range bytes.SplitSeq(header, []byte{','}) {
-				a, _ := OffersDeflate(part)
-				again = again || a
+				if a, _ := AcceptDeflate(part); again == "" {
+					again = a
+				}
 			}
 			if again != accepted {
-				t.Errorf("%q: accepted %t, in parts %t", header, accepted, again)
+				t.Errorf("%q: accepted with %q, in parts with %q", header, accepted, again)
 			}
 		}
 	})

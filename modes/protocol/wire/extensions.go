@@ -8,15 +8,18 @@ import "bytes"
 // would hold a window of 32 KB for every connection.
 const DeflateResponse = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-// OffersDeflate reads one Sec-WebSocket-Extensions header of a request (RFC 6455
-// section 9.1). accepted tells whether it holds an offer of permessage-deflate
-// that DeflateResponse answers; the client's window may be of any size. An offer
-// is passed over that has a parameter which RFC 7692 section 7.1 does not know, a
-// value that it does not allow, or a parameter twice, and one that limits the
-// server's window, for all connections share frames that were made with the
-// largest. valid says that the header obeys the grammar; if it does not, the
-// handshake must fail.
-func OffersDeflate(value []byte) (accepted, valid bool) {
+// deflateResponseWindow accepts an offer that limits the server's window to the
+// largest there is, which it must repeat (RFC 7692 section 7.1.2.1).
+const deflateResponseWindow = DeflateResponse + "; server_max_window_bits=15"
+
+// AcceptDeflate reads one Sec-WebSocket-Extensions header of a request (RFC 6455
+// section 9.1) and returns the header that accepts its first acceptable offer of
+// permessage-deflate; empty if there is none. The client's window may be of any size.
+// An offer is declined if it has a parameter that RFC 7692 section 7.1 does not
+// define, a value that it does not allow, or a parameter twice, or if it limits the
+// server's window: connections share frames, which are made with the largest. valid
+// reports whether the header obeys the grammar; if not, the handshake must fail.
+func AcceptDeflate(value []byte) (response string, valid bool) {
 	s := scanner{rest: value}
 	for elements := 0; ; {
 		s.space()
@@ -25,16 +28,15 @@ func OffersDeflate(value []byte) (accepted, valid bool) {
 			continue
 		}
 		if len(s.rest) == 0 {
-			return accepted, elements > 0
+			return response, elements > 0
 		}
 		elements++
-		good, ok := s.extension()
-		if !ok {
-			return false, false
+		accepted, ok := s.extension()
+		if !ok || len(s.rest) > 0 && !s.take(',') {
+			return "", false
 		}
-		accepted = accepted || good
-		if len(s.rest) > 0 && !s.take(',') {
-			return false, false
+		if response == "" {
+			response = accepted
 		}
 	}
 }
@@ -45,20 +47,20 @@ type scanner struct {
 	room [3]byte // the start of a quoted string's content
 }
 
-// extension reads one extension with its parameters, and the space behind them.
-// good: it is an offer that can be accepted.
-func (s *scanner) extension() (good, ok bool) {
+// extension reads one extension with its parameters, and the space behind them. It
+// returns the response that accepts it, empty if it is not accepted.
+func (s *scanner) extension() (response string, ok bool) {
 	name := s.token()
 	if name == nil {
-		return false, false
+		return "", false
 	}
-	good = string(name) == "permessage-deflate"
-	var seen [4]bool
+	good := string(name) == "permessage-deflate"
+	var seen [deflateParameters]bool
 	for s.space(); s.take(';'); s.space() {
 		s.space()
 		parameter, value, has, ok := s.parameter()
 		if !ok {
-			return false, false
+			return "", false
 		}
 		number, allowed := deflateParameter(parameter, value, has)
 		if !allowed || seen[number] {
@@ -67,7 +69,13 @@ func (s *scanner) extension() (good, ok bool) {
 		}
 		seen[number] = true
 	}
-	return good, true
+	switch {
+	case !good:
+		return "", true
+	case seen[serverMaxWindowBits]:
+		return deflateResponseWindow, true
+	}
+	return DeflateResponse, true
 }
 
 // parameter reads a name, and its value if it has one.
@@ -88,18 +96,30 @@ func (s *scanner) parameter() (name, value []byte, has, ok bool) {
 	return name, value, true, value != nil
 }
 
-// deflateParameter numbers the parameters of an offer; allowed: we can accept
-// an offer that has this one.
+// The parameters of an offer (RFC 7692 section 7.1).
+const (
+	serverNoContextTakeover = iota
+	clientNoContextTakeover
+	serverMaxWindowBits
+	clientMaxWindowBits
+	unknownParameter
+	deflateParameters
+)
+
+// deflateParameter returns which parameter of an offer this is; allowed reports
+// whether an offer that has it can be accepted.
 func deflateParameter(name, value []byte, has bool) (number int, allowed bool) {
 	switch string(name) {
 	case "server_no_context_takeover":
-		return 0, !has
+		return serverNoContextTakeover, !has
 	case "client_no_context_takeover":
-		return 1, !has
+		return clientNoContextTakeover, !has
+	case "server_max_window_bits":
+		return serverMaxWindowBits, string(value) == "15"
 	case "client_max_window_bits":
-		return 2, !has || windowBits(value)
+		return clientMaxWindowBits, !has || windowBits(value)
 	}
-	return 3, false
+	return unknownParameter, false
 }
 
 // windowBits tells whether value is a decimal from 8 to 15 without leading zeros

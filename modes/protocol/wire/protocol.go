@@ -27,6 +27,10 @@ const (
 	Protocols = Echo + 1
 )
 
+// JSONSubprotocol is the WebSocket subprotocol by which a client asks for JSON, which
+// it is also sent without one.
+const JSONSubprotocol = "centrifuge-json"
+
 // ProtobufSubprotocol is the WebSocket subprotocol by which a client asks for
 // the protobuf encoding.
 const ProtobufSubprotocol = "centrifuge-protobuf"
