@@ -132,9 +132,9 @@ compose-check: ## really run docker-compose.yml, all of it, and look at what Pro
 down: ## stop what up and up-compare started
 	docker compose --profile compare down
 
-.PHONY: readme
-readme: ## write the configuration's table into README.md
-	$(GO) test ./server/config -run '^TestReadmeTable$$' -count=1 -update
+.PHONY: variables
+variables: ## write the table of docs/configuration.md
+	$(GO) test ./server/config -run '^TestVariablesTable$$' -count=1 -update
 
 .PHONY: diagram
 diagram: ## draw docs/architecture.svg

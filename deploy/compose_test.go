@@ -98,12 +98,12 @@ func TestComposeSetsKnownVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../README.md")
+	variables, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name := range server.Environment {
-		if !bytes.Contains(readme, []byte("| `"+name+"` |")) {
+		if !bytes.Contains(variables, []byte("| `"+name+"` |")) {
 			t.Errorf("docker-compose.yml sets %s, which the server does not know", name)
 		}
 	}

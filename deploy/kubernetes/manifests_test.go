@@ -152,7 +152,7 @@ func TestGrace(t *testing.T) {
 // TestKnownToTheServer: variables, image and ports are those of the server.
 func TestKnownToTheServer(t *testing.T) {
 	all := load(t)
-	readme, err := os.ReadFile("../../README.md")
+	variables, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestKnownToTheServer(t *testing.T) {
 	configMap := find[*corev1.ConfigMap](t, all, "ConfigMap tandem").Data
 	for _, set := range []map[string]string{configMap, find[*corev1.Secret](t, all, "Secret tandem").StringData} {
 		for name := range set {
-			if !bytes.Contains(readme, []byte("| `"+name+"` |")) {
+			if !bytes.Contains(variables, []byte("| `"+name+"` |")) {
 				t.Errorf("%s is set, which the server does not know", name)
 			}
 		}

@@ -167,15 +167,15 @@ func TestClientAddress(t *testing.T) {
 
 // TestTimeouts: what the files say is longer than a client may be silent.
 func TestTimeouts(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	variables, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var silence time.Duration
 	for _, name := range []string{"PING_INTERVAL", "PONG_TIMEOUT"} {
-		found := regexp.MustCompile("\\| `" + name + "` \\| `([0-9a-z]+)`").FindSubmatch(readme)
+		found := regexp.MustCompile("\\| `" + name + "` \\| `([0-9a-z]+)`").FindSubmatch(variables)
 		if found == nil {
-			t.Fatalf("the README has no default of %s", name)
+			t.Fatalf("docs/configuration.md has no default of %s", name)
 		}
 		d, err := time.ParseDuration(string(found[1]))
 		if err != nil {

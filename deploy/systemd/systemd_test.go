@@ -103,7 +103,7 @@ func TestSystemdFiles(t *testing.T) {
 // expectKnown checks that the server reads each of the variables.
 func expectKnown(t *testing.T, where string, names [][]string) {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	variables, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func expectKnown(t *testing.T, where string, names [][]string) {
 		t.Errorf("%s sets nothing", where)
 	}
 	for _, name := range names {
-		if !bytes.Contains(readme, []byte("| `"+name[1]+"` |")) {
+		if !bytes.Contains(variables, []byte("| `"+name[1]+"` |")) {
 			t.Errorf("%s sets %s, which the server does not know", where, name[1])
 		}
 	}

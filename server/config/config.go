@@ -26,7 +26,7 @@ const (
 
 // Config is everything that the environment sets. The struct is the one
 // place where a variable is described: its name, default, bounds and meaning
-// are in the tags, and -help and the README print them.
+// are in the tags, and -help and docs/configuration.md print them.
 //
 // Tags: env and envDefault are read by package env; outOfBounds enforces min and
 // max (inclusive; 0 is allowed below min where the tag zero is there) and oneof;

@@ -112,9 +112,9 @@ func TestConfigTags(t *testing.T) {
 	}
 }
 
-// TestReadmeTable keeps the README's table what -help prints.
-func TestReadmeTable(t *testing.T) {
-	const path, begin, end = "../../README.md", "<!-- variables -->\n", "<!-- end of variables -->"
+// TestVariablesTable keeps the table of docs/configuration.md what -help prints.
+func TestVariablesTable(t *testing.T) {
+	const path, begin, end = "../../docs/configuration.md", "<!-- variables -->\n", "<!-- end of variables -->"
 	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestReadmeTable(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s: the table is not what the configuration is: run make readme", path)
+		t.Fatalf("%s: the table is not what the configuration is: run make variables", path)
 	}
 	if err := os.WriteFile(path, []byte(before+begin+Markdown()+end+after), 0o644); err != nil {
 		t.Fatal(err)
