@@ -55,11 +55,24 @@ type node struct {
 	publishLine string
 }
 
-// Run serves until stop is closed and the connections are drained, or until
+// Options are what a node works with. All but Collectors are required.
+type Options struct {
+	Config config.Config
+	Log    *slog.Logger
+	// Stderr is where the hints for newcomers are printed.
+	Stderr io.Writer
+	// Stop is closed to have the node drain and end.
+	Stop <-chan struct{}
+	// Collectors are metrics of the program around the node.
+	Collectors []prometheus.Collector
+}
+
+// Run serves until Stop is closed and the connections are drained, or until
 // something fails that it cannot go on without. It returns once everything that
-// it started has ended. What a newcomer should try is written to stderr.
-func Run(ctx context.Context, c config.Config, log *slog.Logger, stderr io.Writer, stop <-chan struct{}) error {
-	n := &node{config: c, stderr: stderr, log: log, stats: modes.NewStats()}
+// it started has ended.
+func Run(ctx context.Context, o Options) error {
+	c := o.Config
+	n := &node{config: c, stderr: o.Stderr, log: o.Log, stats: modes.NewStats(), collectors: o.Collectors}
 	if err := n.reserveDescriptors(); err != nil {
 		return err
 	}
@@ -112,7 +125,7 @@ func Run(ctx context.Context, c config.Config, log *slog.Logger, stderr io.Write
 	if c.RedisURL == "" {
 		n.announceEmbedded()
 	}
-	return n.serve(ctx, internal, stop)
+	return n.serve(ctx, internal, o.Stop)
 }
 
 // public tells whether others than this host and its private networks may reach a
