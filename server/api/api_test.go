@@ -127,7 +127,7 @@ func TestAPIAnswers(t *testing.T) {
 		{"broadcast", `{"channels":["a",""],"data":1}`, code(107), ``},
 		{"broadcast", `{"channels":["a"]}`, code(107), ``},
 		{"broadcast", `{"channels":"a","data":1}`, code(107), ``},
-		{"broadcast", `{"data":1,"channels":["a"` + strings.Repeat(`,"a"`, maxBroadcastChannels) + `]}`, code(106), ``},
+		{"broadcast", `{"data":1,"channels":["a"` + strings.Repeat(`,"a"`, maxPublications) + `]}`, code(106), ``},
 		{"info", ``, `{"result":{"nodes":[{"uid":"u","name":"n","version":"v","mode":"m","num_clients":0,"num_users":0,"num_subs":0,"num_channels":7,"uptime":0}]}}`, ``},
 		{"disconnect", `{"client":"known"}`, result("{}"), `known 3503 force disconnect`},
 		{"disconnect", `{"client":"unknown"}`, result("{}"), `unknown 3503 force disconnect`},
@@ -138,6 +138,15 @@ func TestAPIAnswers(t *testing.T) {
 		{"disconnect", `{"user":"u"}`, code(108), ``},
 		{"disconnect", `{}`, code(107), ``},
 		{"disconnect", `x`, code(107), ``},
+		{"presence", `{"channel":"c"}`, code(108), ``},
+		{"presence_stats", `{"channel":"c"}`, code(108), ``},
+		{"history", `{"channel":"c"}`, code(108), ``},
+		{"history_remove", ``, code(108), ``},
+		{"channels", `{}`, code(108), ``},
+		{"subscribe", `{"channel":"c","user":"u"}`, code(108), ``},
+		{"unsubscribe", `{"channel":"c","user":"u"}`, code(108), ``},
+		{"refresh", `{"user":"u"}`, code(108), ``},
+		{"rpc", `{"method":"m"}`, code(108), ``},
 	} {
 		t.Run(test.path+" "+test.body[:min(len(test.body), 60)], func(t *testing.T) {
 			r := &recorder{refuse: "refused"}
@@ -161,9 +170,10 @@ func TestAPIRefuses(t *testing.T) {
 	}{
 		{"GET", "/api/info", nil, 405},
 		{"PUT", "/api/publish", nil, 405},
-		{"POST", "/api/presence", nil, 404},
+		{"POST", "/api/nothing", nil, 404},
+		{"GET", "/api", nil, 405},
 		{"POST", "/api/", nil, 404},
-		{"POST", "/api/publish", io.LimitReader(endless{}, maxAPIBody+1), 413},
+		{"POST", "/api/publish", io.LimitReader(endless{}, maxBody+1), 413},
 	} {
 		if w := request(testAPI(&recorder{}), test.method, test.path, key, test.body); w.Code != test.want {
 			t.Errorf("%s %s: %d, want %d", test.method, test.path, w.Code, test.want)
