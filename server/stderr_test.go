@@ -218,4 +218,3 @@ func TestSignals(t *testing.T) {
 		p.awaitLog("stopped")
 	})
 }
-
