@@ -20,7 +20,7 @@ run: ## start a server with an embedded Redis; MODE=idiomatic make run: the othe
 
 # Tests wait for conditions, so packages run beside each other, and more tests of a
 # package than there are CPUs: much of their time is spent waiting.
-TESTFLAGS = -shuffle=on -p 2 -parallel 8
+TESTFLAGS = -shuffle=on -p 2 -parallel 8 -timeout 60m
 
 .PHONY: unit
 unit: ## run the tests that need nothing but Go, in under a minute

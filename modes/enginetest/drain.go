@@ -282,13 +282,14 @@ func testDrainMute(t *testing.T, build Build) {
 func testStop(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	release := n.bus.hold("held")
-	defer release(nil)
 	clients := n.inEveryState(t, "held")
 	n.stop()
 	n.awaitServed(t)
 	for _, c := range clients {
 		c.expectSomeEnd()
 	}
+	// A confirmation that comes after the end must be given back.
+	release(nil)
 	n.settle(t)
 	n.expectRefused(t)
 }
