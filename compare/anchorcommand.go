@@ -17,27 +17,27 @@ import (
 func runAnchor(ctx context.Context, args []string) (err error) {
 	o := anchor.Options{Columns: command.Columns(os.Stdout), Sizes: anchor.FullSizes, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags := flag.NewFlagSet("anchor", flag.ContinueOnError)
-	floor := flags.String("floor", "", "C source of the floor program (default: the one built in)")
-	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
-	flags.StringVar(&o.Name, "name", "", "what the table calls the server (default: its MODE)")
+	floor := flags.String("floor", "", "C `source` of the floor program (default: the built-in one)")
+	flags.StringVar(&o.Server, "server", "", "server `program` (default: built from source)")
+	flags.StringVar(&o.Name, "name", "", "name of the server in the table (default: its MODE)")
 	mode := flags.String("mode", "optimized", "MODE of the server")
-	flags.Func("env", "KEY=VALUE for the server; may be given again", func(kv string) error {
+	flags.Func("env", "`KEY=VALUE` setting of the server; can be repeated", func(kv string) error {
 		o.Env = append(o.Env, kv)
 		return nil
 	})
-	flags.Func("peer", "NAME=PROGRAM to measure beside: started with the port to listen on and that of Redis,\nit speaks as the floor does; NAME alone: a built-in one, "+strings.Join(anchor.Builtin, ", ")+"; may be given again", func(spec string) error {
+	flags.Func("peer", "`NAME=PROGRAM` to measure as well: it is started with its own port and that of Redis, and speaks as the floor does; NAME alone means a built-in one ("+strings.Join(anchor.Builtin, ", ")+"); can be repeated", func(spec string) error {
 		name, program, _ := strings.Cut(spec, "=")
 		o.Peers = append(o.Peers, anchor.Peer{Name: name, Program: program})
 		return nil
 	})
-	flags.StringVar(&o.Protocol, "protocol", "centrifuge", "protocol spoken to the server: centrifuge, raw, sse or stream")
-	flags.IntVar(&o.Repeats, "repeats", 3, "runs of every scenario")
-	only := flags.String("only", "", "scenarios to run, separated by commas: "+strings.Join(anchor.Scenarios, ", "))
-	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of server and floor")
+	flags.StringVar(&o.Protocol, "protocol", "centrifuge", "`protocol` of the clients: centrifuge, raw, sse or stream")
+	flags.IntVar(&o.Repeats, "repeats", 3, "runs of each scenario")
+	only := flags.String("only", "", "comma-separated `list` of scenarios to run: "+strings.Join(anchor.Scenarios, ", "))
+	flags.IntVar(&o.ServerCPU, "server-cpu", 0, "CPU of the server and of the floor")
 	flags.IntVar(&o.LoadCPU, "load-cpu", 1, "CPU of load, Redis and publisher")
-	flags.BoolVar(&o.LoadSleeps, "load-sleeps", false, "let the load sleep between messages: the server's writes then have to wake it,\nas on loopback and nowhere else")
-	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "how long the low rate lasts")
-	flags.DurationVar(&o.Sizes.ManyTime, "many-time", o.Sizes.ManyTime, "how long the messages to many channels last")
+	flags.BoolVar(&o.LoadSleeps, "load-sleeps", false, "let the load sleep between messages, so that the server's writes must wake it, as they do on loopback only")
+	flags.DurationVar(&o.Sizes.LowTime, "low-time", o.Sizes.LowTime, "duration of the low rate")
+	flags.DurationVar(&o.Sizes.ManyTime, "many-time", o.Sizes.ManyTime, "duration of the messages to many channels")
 	flags.IntVar(&o.Sizes.Payload, "payload", o.Sizes.Payload, "bytes of a message")
 	if err := command.Parse(flags, args); err != nil {
 		return err

@@ -4,15 +4,15 @@ package main
 
 import (
 	"github.com/tandem-ws/tandem/compare/anchor"
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/drive"
 	"github.com/tandem-ws/tandem/compare/live"
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/report"
 	"github.com/tandem-ws/tandem/compare/result"
 	"github.com/tandem-ws/tandem/compare/run"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/variant"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/internal/command"
 )
 
@@ -28,9 +28,9 @@ var program = command.Program{
 		{Name: "redis", About: "embedded Redis that run starts if there is no redis-server", Run: runRedis},
 	},
 	Invalid: []error{
-		arm.ErrArm, scenario.ErrScenario, run.ErrOptions, live.ErrAddress, live.ErrSettings,
+		variant.ErrVariant, scenario.ErrScenario, run.ErrOptions, live.ErrAddress, live.ErrSettings,
 		drive.ErrOptions, anchor.ErrOptions, result.ErrFolder, report.ErrNothing,
-		publish.ErrPlan, node.ErrProgram,
+		workload.ErrPlan, node.ErrProgram,
 	},
 }
 

@@ -17,15 +17,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/redisserver"
 	"github.com/tandem-ws/tandem/compare/result"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/variant"
 	"github.com/tandem-ws/tandem/internal/command"
 	"github.com/tandem-ws/tandem/internal/programtest"
 )
 
-// measured runs compare to its end, which has to be a good one, and reads the folder.
+// measured runs compare to its end, which must be a good one, and reads the folder.
 func measured(t *testing.T, args ...string) (*result.Folder, *programtest.Process) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "results")
@@ -43,13 +44,13 @@ func measured(t *testing.T, args ...string) (*result.Folder, *programtest.Proces
 // TestRun takes both modes through every scenario.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	f, _ := measured(t, "-arms", "idiomatic,optimized")
+	f, _ := measured(t, "-variants", "idiomatic,optimized")
 	for _, s := range f.Samples {
 		if !s.Sound() || s.Bound == "" || len(s.Values) == 0 {
-			t.Errorf("%s, %s: %q, bound %q, %v", s.Name(), s.Arm, s.Flaws, s.Bound, s.Values)
+			t.Errorf("%s, %s: %q, bound %q, %v", s.Name(), s.Variant, s.Flaws, s.Bound, s.Values)
 		}
 		if s.Scenario != "redis-restart" && s.Counters.Delivered < s.Expected {
-			t.Errorf("%s, %s: %d of %d delivered", s.Name(), s.Arm, s.Counters.Delivered, s.Expected)
+			t.Errorf("%s, %s: %d of %d delivered", s.Name(), s.Variant, s.Counters.Delivered, s.Expected)
 		}
 	}
 	// The same table as on the terminal, where titles may be cut in two.
@@ -69,19 +70,19 @@ func TestRun(t *testing.T) {
 	}
 	m := f.Manifest
 	if m.Partial != "" || m.Done != m.Planned || m.Done != 2*len(scenario.All()) || m.Host.Kernel == "" || m.Server == "" || m.Redis.Embedded ||
-		!strings.Contains(m.Repeat, "-arms idiomatic,optimized") || !slices.Contains(m.Arms[0].Env, "MODE=idiomatic") {
+		!strings.Contains(m.Repeat, "-variants idiomatic,optimized") || !slices.Contains(m.Variants[0].Env, "MODE=idiomatic") {
 		t.Errorf("manifest %+v", m)
 	}
 	if page, err := os.ReadFile(filepath.Join(f.Path, result.ReportFile)); err != nil || len(page) < 10_000 {
 		t.Errorf("report of %d bytes, %v", len(page), err)
 	}
-	what := func(scenario, arm, metric string) float64 {
+	what := func(scenario, variant, metric string) float64 {
 		for _, p := range points {
-			if g := p.Figure(arm, metric); p.Scenario == scenario && g.Have() {
+			if g := p.Figure(variant, metric); p.Scenario == scenario && g.Have() {
 				return g.Median
 			}
 		}
-		t.Errorf("%s, %s: no %s", scenario, arm, metric)
+		t.Errorf("%s, %s: no %s", scenario, variant, metric)
 		return 0
 	}
 	// the names of functions that the ledger goes by
@@ -101,7 +102,7 @@ func TestInterrupt(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "results")
-			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-variants", "optimized", "-window", "60s")
 			programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
 			p.Child(t, server)
 			p.Child(t, " load")
@@ -126,7 +127,7 @@ func TestInterruptBeforeTheFirstRun(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "results")
-			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "broadcast", "-arms", "optimized", "-window", "60s")
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "broadcast", "-variants", "optimized", "-window", "60s")
 			programtest.Until(t, "the first run has begun", func() bool { return strings.Contains(p.Stderr.String(), "1/1") })
 			if code := p.EndBy(t, s); code != 1 || !strings.HasSuffix(p.Stderr.String(), "interrupted: nothing was measured\n") || p.Stdout.String() != "" {
 				t.Errorf("exit code %d: %s", code, p.Stderr.String())
@@ -173,7 +174,7 @@ func TestInterruptOthers(t *testing.T) {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+	p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-variants", "optimized", "-window", "60s")
 	programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
 	p.Child(t, " load")
 	children := p.Children(t)
@@ -198,7 +199,7 @@ func TestProcessDies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			out := filepath.Join(t.TempDir(), "results")
-			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-arms", "optimized", "-window", "60s")
+			p := programtest.Start(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "storm,broadcast", "-variants", "optimized", "-window", "60s")
 			programtest.Until(t, "the second run has begun", func() bool { return strings.Contains(p.Stderr.String(), "2/2") })
 			p.Child(t, " load") // the last to be started
 			pid := p.Child(t, c.command)
@@ -235,16 +236,16 @@ func TestBadInput(t *testing.T) {
 	closed := freePort(t)
 	self := strconv.Itoa(os.Getpid())
 	for want, args := range map[string][]string{
-		`arm: "fast" is unknown`:                                           {"-arms", "fast"},
-		`scenario: "fly" is unknown`:                                       {"-scenarios", "fly"},
-		`profile "huge" is unknown`:                                        {"-profile", "huge"},
-		`the server has no setting SEND_QUEU`:                              {"-arm", "a=SEND_QUEU=1"},
-		`-arm a cannot be measured: run: the server of arm a does not get`: {"-arms", "none", "-arm", "a=MODE=fast"},
-		`holds results already`:                                            {"-out", taken},
-		`not a directory`:                                                  {"-out", "/dev/null/results"},
-		`is it a Tandem server?`:                                           {"-server", "/bin/false"},
-		`pid 2147483647`:                                                   {"-arms", "none", "-arm", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
-		`does not answer`:                                                  {"-arms", "none", "-arm", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
+		`variant: "fast" is unknown`:                                               {"-variants", "fast"},
+		`scenario: "fly" is unknown`:                                               {"-scenarios", "fly"},
+		`profile "huge" is unknown`:                                                {"-profile", "huge"},
+		`the server has no setting SEND_QUEU`:                                      {"-variant", "a=SEND_QUEU=1"},
+		`-variant a cannot be measured: run: the server of variant a does not get`: {"-variants", "none", "-variant", "a=MODE=fast"},
+		`holds results already`:                                                    {"-out", taken},
+		`not a directory`:                                                          {"-out", "/dev/null/results"},
+		`is it a Tandem server?`:                                                   {"-server", "/bin/false"},
+		`pid 2147483647`:                                                           {"-variants", "none", "-variant", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
+		`does not answer`:                                                          {"-variants", "none", "-variant", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
@@ -291,10 +292,10 @@ func TestBadValues(t *testing.T) {
 	}
 }
 
-// TestBudget leaves out what does not fit, for all arms alike.
+// TestBudget leaves out what does not fit, for all variants alike.
 func TestBudget(t *testing.T) {
 	t.Parallel()
-	f, p := measured(t, "-scenarios", "storm,broadcast", "-repeats", "9", "-budget", "1ms", "-arms", "idiomatic,optimized")
+	f, p := measured(t, "-scenarios", "storm,broadcast", "-repeats", "9", "-budget", "1ms", "-variants", "idiomatic,optimized")
 	if len(f.Samples) != 4 || f.Manifest.Planned != 4 || f.Manifest.Partial != "" || !strings.Contains(p.Stderr.String(), "the rest of repeat 2 is left out") {
 		t.Errorf("%d samples, %+v: %s", len(f.Samples), f.Manifest, p.Stderr.String())
 	}
@@ -316,7 +317,7 @@ func TestList(t *testing.T) {
 func TestWithoutRedis(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "channels,redis-restart", "-arms", "optimized")
+	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-scenarios", "channels,redis-restart", "-variants", "optimized")
 	p.Env = append(p.Env, "PATH="+t.TempDir())
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -337,7 +338,7 @@ func TestWithoutRedis(t *testing.T) {
 func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "results")
-	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-arms", "optimized",
+	p := programtest.New(t, "run", "-server", server, "-out", out, "-profile", "tiny", "-variants", "optimized",
 		"-scenarios", "idle,broadcast,channels,publish,churn,redis-restart", "-connections", "200,1500", "-window", "300ms")
 	p.Cmd.Args = append([]string{"sh", "-c", `ulimit -n 2100; exec "$0" "$@"`, p.Path}, p.Cmd.Args[1:]...)
 	p.Path = "/bin/sh"
@@ -378,7 +379,7 @@ func TestSeveralProcesses(t *testing.T) {
 // Redis and through its API.
 func TestExternalServer(t *testing.T) {
 	t.Parallel()
-	redis, err := process.StartRedis()
+	redis, err := redisserver.Start(redisserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,17 +403,17 @@ func TestExternalServer(t *testing.T) {
 	})
 	http.DefaultClient.CloseIdleConnections()
 	mine := fmt.Sprintf("=ws://%s,pid=%d,", public, s.PID())
-	f, p := measured(t, "-arms", "none", "-scenarios", "idle,broadcast,channels,churn,frozen,redis-restart",
-		"-arm", "redis"+mine+"redis="+redis.URL()+",prefix=p:,internal=http://"+internal,
-		"-arm", "api"+mine+"api=http://"+internal+"/api/publish,key=secret")
+	f, p := measured(t, "-variants", "none", "-scenarios", "idle,broadcast,channels,churn,frozen,redis-restart",
+		"-variant", "redis"+mine+"redis="+redis.URL()+",prefix=p:,internal=http://"+internal,
+		"-variant", "api"+mine+"api=http://"+internal+"/api/publish,key=secret")
 	for _, name := range []string{"redis", "api"} {
 		n := 0
 		for _, s := range f.Samples {
-			if s.Arm == name {
+			if s.Variant == name {
 				n++
 			}
 			if !s.Sound() {
-				t.Errorf("%s, %s: %q", s.Name(), s.Arm, s.Flaws)
+				t.Errorf("%s, %s: %q", s.Name(), s.Variant, s.Flaws)
 			}
 		}
 		if n != 6 { // idle has two points
@@ -436,14 +437,14 @@ func freePort(t *testing.T) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-// TestBuiltinArmsAreKnown holds the settings of the built-in arms against the
+// TestBuiltinVariantsAreKnown holds the settings of the built-in variants against the
 // server's own.
-func TestBuiltinArmsAreKnown(t *testing.T) {
+func TestBuiltinVariantsAreKnown(t *testing.T) {
 	help, err := exec.CommandContext(context.Background(), server, "-help").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range arm.Builtin() {
+	for _, a := range variant.Builtin() {
 		for _, kv := range a.Env {
 			if key, _, _ := strings.Cut(kv, "="); !strings.Contains(string(help), "\n"+key+" ") {
 				t.Errorf("%s: the server does not know %s", a.Name, key)

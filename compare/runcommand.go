@@ -12,36 +12,39 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/report"
 	"github.com/tandem-ws/tandem/compare/run"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/variant"
 	"github.com/tandem-ws/tandem/internal/command"
 )
 
 func runRun(ctx context.Context, args []string) error {
 	o := run.Options{Args: args, Terminal: os.Stderr, Interactive: term.IsTerminal(int(os.Stderr.Fd()))}
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	flags.StringVar(&o.Profile, "profile", "quick", "how much: quick (within 3 minutes), full (6 repeats, about half an hour), tiny (to try out)")
-	only := flags.String("arms", "", "built-in arms to measure, separated by commas: idiomatic, idiomatic-tuned, optimized, or none (default: all)")
+	flags.StringVar(&o.Profile, "profile", "quick", "`size` of the run: quick (within 3 minutes), full (6 repeats, about half an hour) or tiny (to try it out)")
+	only := flags.String("variants", "", "comma-separated `list` of built-in variants to measure: idiomatic, idiomatic-tuned, optimized, or none (default all)")
+	flags.StringVar(only, "arms", "", "old name of -variants")
 	var specs []string
-	flags.Func("arm", "NAME=KEY=VALUE,... adds an arm with that environment;\nNAME=ws://host:port/path,pid=N,redis=URL (or api=URL,key=KEY) one that runs already; may be given again", func(s string) error {
+	addVariant := func(s string) error {
 		specs = append(specs, s)
 		return nil
-	})
-	chosen := flags.String("scenarios", "", "scenarios, separated by commas: "+scenarioNames()+" (default: all)")
-	flags.IntVar(&o.Repeats, "repeats", 0, "runs of every arm in every scenario (default: the profile's)")
-	flags.Func("connections", "numbers of connections, ascending, separated by commas (default: the profile's)", func(s string) (err error) {
+	}
+	flags.Func("variant", "add a variant: NAME=KEY=VALUE,... starts a server with that environment; NAME=ws://host:port/path,pid=N,redis=URL (or api=URL,key=KEY) is a server that is running; can be repeated", addVariant)
+	flags.Func("arm", "old name of -variant", addVariant)
+	chosen := flags.String("scenarios", "", "comma-separated `list` of scenarios: "+scenarioNames()+" (default all)")
+	flags.IntVar(&o.Repeats, "repeats", 0, "runs of each variant in each scenario (default: the profile's)")
+	flags.Func("connections", "comma-separated, ascending `numbers` of connections (default: the profile's)", func(s string) (err error) {
 		o.Override.Connections, err = numbers(s)
 		return err
 	})
 	flags.IntVar(&o.Override.Bytes, "size", 0, "bytes of a message (default: the scenario's, mostly 128)")
-	flags.DurationVar(&o.Override.Measure, "window", 0, "how long a measured window lasts (default: the profile's)")
-	flags.DurationVar(&o.Budget, "budget", 0, "begin nothing of the second and later repeats that would go beyond this time (default: the profile's)")
-	flags.StringVar(&o.Out, "out", "", "results folder (default: results/<time>)")
-	flags.StringVar(&o.Server, "server", "", "server program (default: built from this module)")
-	list := flags.Bool("list", false, "say what each scenario shows, and what it puts arms through; measure nothing")
-	verbose := flags.Bool("v", false, "show what servers, load and Redis say")
+	flags.DurationVar(&o.Override.Measure, "window", 0, "duration of a measured window (default: the profile's)")
+	flags.DurationVar(&o.Budget, "budget", 0, "skip the rest of the second and later repeats that would exceed this time (default: the profile's)")
+	flags.StringVar(&o.Out, "out", "", "results `folder` (default: results/<time>)")
+	flags.StringVar(&o.Server, "server", "", "server `program` (default: built from source)")
+	list := flags.Bool("list", false, "describe the scenarios instead of running them")
+	verbose := flags.Bool("v", false, "show the output of servers, load and Redis")
 	if err := command.Parse(flags, args); err != nil {
 		return err
 	}
@@ -49,7 +52,7 @@ func runRun(ctx context.Context, args []string) error {
 		o.Stderr = os.Stderr
 	}
 	var err error
-	if o.Arms, err = arm.Choose(*only, specs); err != nil {
+	if o.Variants, err = variant.Choose(*only, specs); err != nil {
 		return err
 	}
 	if o.Scenarios, err = scenario.Choose(*chosen); err != nil {
@@ -68,14 +71,15 @@ func runRun(ctx context.Context, args []string) error {
 	return errors.Join(failed, show(os.Stdout, folder))
 }
 
-// tell says what the chosen scenarios show.
+// tell describes the chosen scenarios.
 func tell(w io.Writer, o run.Options) error {
 	for _, s := range o.Scenarios {
 		size, err := s.Sized(o.Profile, o.Override)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s: %s\n  %s\n  %s profile: %s.\n\n", s.Name, s.Title, s.Shows, o.Profile, s.Describe(size))
+		fmt.Fprintf(w, "%s: %s\n%s\n%s\n\n", s.Name, s.Title,
+			command.Indent(s.Shows, "  "), command.Indent(o.Profile+" profile: "+s.Describe(size)+".", "  "))
 	}
 	return nil
 }
@@ -110,7 +114,7 @@ func numbers(list string) ([]int, error) {
 	for s := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
 		if err != nil {
-			return nil, fmt.Errorf("%q is no whole number", s)
+			return nil, fmt.Errorf("%q is not a whole number", s)
 		}
 		all = append(all, n)
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/redisserver"
 )
 
 // dashboard is what of a Grafana dashboard is checked.
@@ -167,7 +168,7 @@ func TestDashboardsHaveData(t *testing.T) {
 	prometheus := program(t, "prometheus")
 	dir := t.TempDir()
 	server, compare := build(t, dir, "tandem", ".."), build(t, dir, "compare", "../compare")
-	redis, err := process.StartRedis()
+	redis, err := redisserver.Start(redisserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,13 @@
-// Package anchor measures a server against the floor: what it spends, as a
-// multiple of what a C program spends that does the least a WebSocket pub/sub
-// server can do. Such ratios hold from one machine to the next, microseconds do
-// not.
+// Package anchor measures what a server spends as a multiple of the floor: a C program
+// that does the least that a WebSocket pub/sub server can do. Unlike microseconds,
+// such ratios hold from one machine to the next.
 //
-// Server and floor run on one CPU; load, Redis and publisher on another. Every
-// run has fresh processes, floor and server take turns, and the order changes
-// from repeat to repeat. CPU is user and system time as the scheduler counts it,
-// in nanoseconds. The load stays awake between messages, see package load: on
-// loopback, waking the receiver is part of the sender's write, and of no other
-// network. What other programs used meanwhile is told: it disturbs.
+// Server and floor run on one CPU; load, Redis and publisher on another. Every run has
+// fresh processes, floor and server take turns, and the order changes from repeat to
+// repeat. CPU is user and system time as the scheduler counts it, in nanoseconds. The
+// load stays awake between messages (see package load), because waking the receiver is
+// part of the sender's write on loopback, unlike on any other network. CPU that other
+// programs use meanwhile is reported as a disturbance.
 package anchor
 
 import (
@@ -21,50 +20,48 @@ import (
 	"strings"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/payload"
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// ErrOptions says that Options are not valid; nothing was run.
+// ErrOptions means that the options cannot be used.
 var ErrOptions = errors.New("anchor: bad options")
 
-// Options say what is measured and how.
+// Options configure the measurement.
 type Options struct {
-	// Floor is the floor program, see BuildFloor, Server the server program.
+	// Floor is the floor program (see BuildFloor), and Server the server program.
 	Floor, Server string
-	// Name is what the table calls the server.
+	// Name is the server's name in the table.
 	Name string
-	// Goals says that the goals of the optimized mode are the server's.
+	// Goals means that the server has the goals of the optimized mode.
 	Goals bool
-	// Peers are other programs to measure beside the server.
+	// Peers are other programs to measure.
 	Peers []Peer
-	// Env are KEY=VALUE settings for the server, over GOMAXPROCS=1, ADDR,
-	// INTERNAL_ADDR, REDIS_URL and LOG_LEVEL.
+	// Env are KEY=VALUE settings of the server, which override GOMAXPROCS=1 and
+	// LOG_LEVEL=error.
 	Env []string
-	// Protocol that the server is spoken to in, one of package load's; empty: the
-	// Centrifuge protocol.
+	// Protocol is one of package load's; empty means the Centrifuge protocol.
 	Protocol string
 	// Repeats of every scenario.
 	Repeats int
-	// Only are the scenarios to run; none: all.
+	// Only are the scenarios to run; none means all.
 	Only []string
-	// ServerCPU is the server's and the floor's, LoadCPU everything else's.
+	// ServerCPU is the CPU of server and floor, and LoadCPU that of everything else.
 	ServerCPU, LoadCPU int
-	// LoadSleeps: the load sleeps whenever there is nothing to receive, and what
-	// waking it costs is in the writes of who is measured.
+	// LoadSleeps lets the load sleep when there is nothing to receive, so that the
+	// cost of waking it is part of the writes that are measured.
 	LoadSleeps bool
 	Sizes      Sizes
 	// Columns is the width that the table must fit; 0 means any.
 	Columns int
-	// Log is told of every run.
+	// Log receives a line for every run.
 	Log *slog.Logger
 }
 
-// Peer is a program that is started like the floor, with the port to listen on
-// and that of Redis as its arguments, and speaks as the floor does: a client's
-// first message, {"op":"subscribe","channel":"bench"}, is answered, and from then
-// on each message of the channel is a text frame. Unlike the floor it knows any
-// channel.
+// Peer is a program that is started like the floor, with the port to listen on and
+// that of Redis as its arguments, and speaks as the floor does: it answers a client's
+// first message, {"op":"subscribe","channel":"bench"}, and sends each message of the
+// channel as a text frame. Unlike the floor it supports any channel.
 type Peer struct{ Name, Program string }
 
 // Check returns ErrOptions if the options cannot be used.
@@ -86,9 +83,9 @@ func (o *Options) Check() error {
 	if protocols := []string{"", load.Centrifuge, load.Raw, load.SSE, load.Stream}; !slices.Contains(protocols, o.Protocol) {
 		return fmt.Errorf("%w: protocol %q: choose one of %s", ErrOptions, o.Protocol, strings.Join(protocols[1:], ", "))
 	}
-	if s := o.Sizes; s.LowTime < 0 || s.ManyTime < 0 || s.Payload != 0 && s.Payload < payload.MinSize {
+	if s := o.Sizes; s.LowTime < 0 || s.ManyTime < 0 || s.Payload != 0 && s.Payload < workload.MinSize {
 		return fmt.Errorf("%w: times of %v and %v, messages of %d bytes: times are positive, and a message has at least %d bytes",
-			ErrOptions, s.LowTime, s.ManyTime, s.Payload, payload.MinSize)
+			ErrOptions, s.LowTime, s.ManyTime, s.Payload, workload.MinSize)
 	}
 	for _, peer := range o.Peers {
 		if peer.Program == "" && !slices.Contains(Builtin, peer.Name) {
@@ -103,10 +100,10 @@ func (o *Options) Check() error {
 	return nil
 }
 
-// samples by scenario, and the subject's place: floor first, server last.
+// samples holds the samples by scenario and by subject: floor first, server last.
 type samples map[string][][]sample
 
-// of returns the runs of one subject in a scenario, none if it has none.
+// of returns the runs of one subject in a scenario.
 func (s samples) of(scenario string, subject int) []sample {
 	if s[scenario] == nil {
 		return nil
@@ -156,8 +153,8 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	return nil
 }
 
-// wanted says whether a scenario is to be run. The floor's low rate is the unit
-// of many channels too.
+// wanted reports whether a scenario is to be run. The floor's low rate is also the
+// unit of Many.
 func (o *Options) wanted(name string) bool {
 	return len(o.Only) == 0 || slices.Contains(o.Only, name) ||
 		name == Low && slices.Contains(o.Only, Many)

@@ -26,7 +26,7 @@ var Scenarios = []string{Idle, IdleEach, Low, Burst, Many, Growth, Apart, Garbag
 // scenario is one way to load a subject.
 type scenario struct {
 	name string
-	// least is what a subject must be able to do to take part.
+	// least is what a subject must support to take part.
 	least kind
 	run   func(ctx context.Context, b *bench, s Sizes) (sample, error)
 }
@@ -57,8 +57,8 @@ type Sizes struct {
 	ManyConnections int
 	ManyRate        float64
 	ManyTime        time.Duration
-	// GrowthDeliveries is about how many deliveries a second there are at either
-	// size, GrowthTime how long.
+	// GrowthDeliveries is the approximate number of deliveries a second at either
+	// size, and GrowthTime the duration.
 	GrowthDeliveries float64
 	GrowthTime       time.Duration
 	// GarbageTime is how long the collector is watched, idle and under load.
@@ -79,12 +79,11 @@ var FullSizes = Sizes{
 	Payload: 128, Settle: 2 * time.Second,
 }
 
-// sample is what one run of a scenario gave.
+// sample is the result of one run of a scenario.
 type sample struct {
 	bytes float64 // of memory for a connection, 0 not measured
 	cpu   float64 // ns for a connection, delivery or message, 0 not measured
-	// cpuGrowth is cpu among many connections, in proportion to that among few; 1
-	// is flat.
+	// cpuGrowth is the ratio of cpu with many connections to that with few; 1 is flat.
 	cpuGrowth float64
 	// firstHalf and secondHalf are bytes of a connection on the way to many.
 	firstHalf, secondHalf float64
@@ -94,12 +93,12 @@ type sample struct {
 	flaws  []string
 }
 
-// flaw notes what keeps the run from being whole.
+// flaw adds a reason not to trust the run.
 func (s *sample) flaw(format string, a ...any) { s.flaws = append(s.flaws, fmt.Sprintf(format, a...)) }
 
 func (b *bench) connect(ctx context.Context, n, first int, channel string) error {
 	a, err := b.load.Do(ctx, load.Command{
-		Cmd: load.Connect, N: n, First: first, Target: b.target, Protocol: b.protocol, Channel: channel,
+		Cmd: load.Connect, N: n, First: first, Target: b.server.target, Protocol: b.protocol, Channel: channel,
 	})
 	if err == nil && a.FailedTotal() > 0 {
 		err = fmt.Errorf("anchor: %s: of %d connections %d failed: %v", b.name, n, a.FailedTotal(), a.Failed)

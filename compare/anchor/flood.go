@@ -6,21 +6,21 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// flood is a load of messages between two readings of the server's CPU, to
-// connections that are there already.
+// flood is a load of messages to existing connections, between two readings of the
+// server's CPU time.
 type flood struct {
 	channel   string
 	channels  int
-	plan      publish.Plan
+	plan      workload.Plan
 	receivers int // connections that each message goes to
 }
 
 // publisher returns one for the flood's channels. The caller closes it.
-func (f flood) publisher(ctx context.Context, b *bench) (*publish.Publisher, error) {
-	return publish.New(ctx, publish.Options{URL: b.redis.URL(), Channel: f.channel, Channels: f.channels})
+func (f flood) publisher(ctx context.Context, b *bench) (*workload.Publisher, error) {
+	return workload.NewPublisher(ctx, workload.Options{URL: b.redis.URL(), Channel: f.channel, Channels: f.channels})
 }
 
 // run publishes with a publisher of its own, and measures.
@@ -36,12 +36,12 @@ func (f flood) run(ctx context.Context, b *bench) (sample, error) {
 	return f.measure(ctx, b, p)
 }
 
-// measure publishes with p, whose counting the connections know.
-func (f flood) measure(ctx context.Context, b *bench, p *publish.Publisher) (sample, error) {
+// measure publishes with p, whose sequence numbers the connections expect.
+func (f flood) measure(ctx context.Context, b *bench, p *workload.Publisher) (sample, error) {
 	settle := func() (load.Answer, error) {
 		return b.load.Do(ctx, load.Command{Cmd: load.Settle, LastEach: p.Sent(), TimeoutMS: 30000})
 	}
-	warm := publish.Plan{Count: max(2, f.channels/10), Size: f.plan.Size}
+	warm := workload.Plan{Count: max(2, f.channels/10), Size: f.plan.Size}
 	if f.channels > 1 {
 		warm.Rate = f.plan.Rate
 	}
@@ -96,7 +96,7 @@ func (f flood) measure(ctx context.Context, b *bench, p *publish.Publisher) (sam
 }
 
 // toAll is a flood of the shared channel that all connections have.
-func toAll(connections int, plan publish.Plan) flood {
+func toAll(connections int, plan workload.Plan) flood {
 	return flood{channel: "bench", channels: 1, receivers: connections, plan: plan}
 }
 
@@ -110,19 +110,19 @@ func connectedFlood(ctx context.Context, b *bench, connections int, f flood) (sa
 
 func low(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	return connectedFlood(ctx, b, s.LowConnections,
-		toAll(s.LowConnections, publish.Plan{Rate: s.LowRate, Duration: s.LowTime, Size: s.Payload}))
+		toAll(s.LowConnections, workload.Plan{Rate: s.LowRate, Duration: s.LowTime, Size: s.Payload}))
 }
 
 func burst(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	return connectedFlood(ctx, b, s.BurstConnections,
-		toAll(s.BurstConnections, publish.Plan{Count: s.BurstMessages, Size: s.Payload}))
+		toAll(s.BurstConnections, workload.Plan{Count: s.BurstMessages, Size: s.Payload}))
 }
 
-// many floods channels of one connection each. The floor, which knows one
-// channel, gets as many messages for its only connection: what it costs to be
+// many floods channels with one connection each. The floor, which supports a single
+// channel, gets as many messages for a single connection: this is the cost of being
 // woken for each.
 func many(ctx context.Context, b *bench, s Sizes) (sample, error) {
-	plan := publish.Plan{Rate: s.ManyRate, Duration: s.ManyTime, Size: s.Payload, Order: publish.Random}
+	plan := workload.Plan{Rate: s.ManyRate, Duration: s.ManyTime, Size: s.Payload, Order: workload.Random}
 	if b.kind == oneChannel {
 		return connectedFlood(ctx, b, 1, toAll(1, plan))
 	}

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// ErrCompiler says that there is no C compiler, or that it failed.
+// ErrCompiler means that there is no C compiler, or that it failed.
 var ErrCompiler = errors.New("anchor: cannot compile the floor")
 
 //go:embed floor.c
 var floorSource []byte
 
-// BuildFloor compiles a floor program into dir and returns its path: source, or
-// when that is empty the floor.c that belongs to this package.
+// BuildFloor compiles a floor program into dir and returns its path. An empty source
+// means the floor.c of this package.
 func BuildFloor(ctx context.Context, dir, source string) (string, error) {
 	if source == "" {
 		source = filepath.Join(dir, "floor.c")

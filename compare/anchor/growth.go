@@ -8,18 +8,17 @@ import (
 
 	"github.com/tandem-ws/tandem/compare/load"
 	"github.com/tandem-ws/tandem/compare/process"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// growth compares what a connection holds and a delivery costs among
-// Sizes.IdleFrom connections and among Sizes.IdleTo, in one process. Bytes are
-// slopes, of the first and the second half of the way, which the process's own
-// memory is no part of.
+// growth compares the memory of a connection and the cost of a delivery with
+// Sizes.IdleFrom connections and with Sizes.IdleTo, in one process. Memory is the
+// slope of the first and of the second half, so that it excludes the process's own.
 func growth(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	half := (s.IdleFrom + s.IdleTo) / 2
 	counts := []int{s.IdleFrom, half, s.IdleTo}
 	pss := make([]float64, len(counts))
-	p, err := toAll(0, publish.Plan{}).publisher(ctx, b)
+	p, err := toAll(0, workload.Plan{}).publisher(ctx, b)
 	if err != nil {
 		return sample{}, err
 	}
@@ -35,7 +34,7 @@ func growth(ctx context.Context, b *bench, s Sizes) (sample, error) {
 			return sample{}, err
 		}
 		if count != half {
-			plan := publish.Plan{Rate: s.GrowthDeliveries / float64(count), Duration: s.GrowthTime, Size: s.Payload}
+			plan := workload.Plan{Rate: s.GrowthDeliveries / float64(count), Duration: s.GrowthTime, Size: s.Payload}
 			run, err := toAll(count, plan).measure(ctx, b, p)
 			if err != nil {
 				return sample{}, err
@@ -61,14 +60,14 @@ func growth(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	}, nil
 }
 
-// apart compares what a message costs that goes to one connection, among
-// Sizes.IdleFrom others that it is not for and among Sizes.IdleTo.
+// apart compares the cost of a message to one connection with Sizes.IdleFrom other
+// connections and with Sizes.IdleTo.
 func apart(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	if err := b.connect(ctx, 1, 0, "apart"); err != nil {
 		return sample{}, err
 	}
 	f := flood{channel: "apart", channels: 1, receivers: 1,
-		plan: publish.Plan{Rate: s.ManyRate, Duration: s.GrowthTime, Size: s.Payload}}
+		plan: workload.Plan{Rate: s.ManyRate, Duration: s.GrowthTime, Size: s.Payload}}
 	p, err := f.publisher(ctx, b)
 	if err != nil {
 		return sample{}, err
@@ -91,15 +90,15 @@ func apart(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	return sample{cpu: all.cpu, cpuGrowth: all.cpu / few.cpu, flaws: append(few.flaws, all.flaws...)}, nil
 }
 
-// collector is what the garbage collector took: its share of the process's CPU
+// collector is the cost of the garbage collector: its share of the process's CPU time
 // and of one core, in percent, and the longest pause in ns.
 type collector struct {
 	ofProcess, ofCore, idleOfCore float64
 	pause, idlePause              float64
 }
 
-// garbage watches the collector at Sizes.IdleTo idle connections, and then while
-// messages go to all of them.
+// garbage measures the collector with Sizes.IdleTo idle connections, and then while
+// all of them receive messages.
 func garbage(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	if err := b.connect(ctx, s.IdleTo, 0, "bench"); err != nil {
 		return sample{}, err
@@ -109,7 +108,7 @@ func garbage(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	watch := func(f func() error) (used, wall time.Duration, gc, pause float64, err error) {
-		before, err := process.ReadRuntime(ctx, client, b.internal)
+		before, err := process.ReadRuntime(ctx, client, b.server.internal)
 		if err != nil {
 			return 0, 0, 0, 0, err
 		}
@@ -126,7 +125,7 @@ func garbage(ctx context.Context, b *bench, s Sizes) (sample, error) {
 		if err != nil {
 			return 0, 0, 0, 0, err
 		}
-		after, err := process.ReadRuntime(ctx, client, b.internal)
+		after, err := process.ReadRuntime(ctx, client, b.server.internal)
 		return now - cpu, wall, after.GCCPU - before.GCCPU, after.GCPause, err
 	}
 	var out sample
@@ -136,7 +135,7 @@ func garbage(ctx context.Context, b *bench, s Sizes) (sample, error) {
 	}
 	out.gc.idleOfCore, out.gc.idlePause = 100*gc/wall.Seconds(), pause*1e9
 	used, wall, gc, pause, err := watch(func() error {
-		run, err := toAll(s.IdleTo, publish.Plan{
+		run, err := toAll(s.IdleTo, workload.Plan{
 			Rate: s.GrowthDeliveries / float64(s.IdleTo), Duration: s.GarbageTime, Size: s.Payload,
 		}).run(ctx, b)
 		out.cpu, out.flaws = run.cpu, run.flaws

@@ -6,14 +6,14 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// noise tells how much of the machine others used during a run.
+// noise measures how much of the machine others used during a run.
 type noise struct {
 	began         time.Time
 	machine, ours time.Duration
 }
 
-// noisy is how many CPUs others may use before a run is called disturbed: their
-// work empties the caches, which costs a large program more than the small floor.
+// noisy is how many CPUs others may use before a run counts as disturbed: they empty
+// the caches, which affects a large program more than the small floor.
 const noisy = 0.15
 
 func (b *bench) ours() (time.Duration, error) {
@@ -40,7 +40,7 @@ func (b *bench) listen() (noise, error) {
 	return noise{time.Now(), machine, ours}, err
 }
 
-// since is how many CPUs others used on average since n.
+// since returns how many CPUs others have used on average since n.
 func (b *bench) since(n noise) (float64, error) {
 	now, err := b.listen()
 	if err != nil {

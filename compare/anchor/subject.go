@@ -2,19 +2,18 @@ package anchor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
+	"github.com/tandem-ws/tandem/compare/node"
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/redisserver"
 )
 
-// kind is what a subject can do, each more than the one before.
+// kind is what a subject supports, each more than the one before.
 type kind int
 
 const (
@@ -28,90 +27,97 @@ type subject struct {
 	name     string
 	kind     kind
 	protocol string
-	// spec of the process that listens on port and takes messages from redis.
-	spec func(port, internal int, redis *process.Redis) process.Spec
-	// ready says whether the started process can be connected to.
-	ready func(ctx context.Context, port, internal int) error
+	// start starts it and waits until it takes connections.
+	start func(ctx context.Context, redis *redisserver.Server) (started, error)
+}
+
+// started is a subject's process, where clients connect to it and, if it is a
+// server, where its metrics are.
+type started struct {
+	*process.Process
+	target, internal string
 }
 
 // floorSubject is the floor program.
 func floorSubject(program string, cpu int) subject {
-	return subject{
-		name: "floor", kind: oneChannel, protocol: load.Floor,
-		spec: func(port, _ int, redis *process.Redis) process.Spec {
-			return process.Spec{
-				Name: "floor", Path: program, CPUs: []int{cpu}, Env: []string{"GOMAXPROCS=1"},
-				Args: []string{strconv.Itoa(port), strconv.Itoa(redis.Port)},
-			}
-		},
-		ready: func(_ context.Context, port, _ int) error {
-			c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-			if err != nil {
-				return err
-			}
-			return c.Close()
-		},
-	}
+	return bareSubject("floor", program, cpu, oneChannel)
 }
 
 // peerSubject is a program that is started and spoken to like the floor.
 func peerSubject(peer Peer, cpu int) subject {
-	s := floorSubject(peer.Program, cpu)
-	s.name, s.kind = peer.Name, anyChannel
-	return s
+	return bareSubject(peer.Name, peer.Program, cpu, anyChannel)
+}
+
+func bareSubject(name, program string, cpu int, kind kind) subject {
+	return subject{name: name, kind: kind, protocol: load.Floor,
+		start: func(ctx context.Context, redis *redisserver.Server) (started, error) {
+			port, err := process.FreePort()
+			if err != nil {
+				return started{}, err
+			}
+			p, err := process.Start(process.Spec{
+				Name: "floor", Path: program, CPUs: []int{cpu}, Env: []string{"GOMAXPROCS=1"},
+				Args: []string{strconv.Itoa(port), strconv.Itoa(redis.Port())},
+			})
+			if err != nil {
+				return started{}, err
+			}
+			s := started{Process: p, target: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+			return s, s.awaitPort(ctx)
+		}}
+}
+
+// awaitPort waits until the process listens.
+func (s started) awaitPort(ctx context.Context) error {
+	for began := time.Now(); ; {
+		c, err := net.Dial("tcp", s.target)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Since(began) > readyTime {
+			return fmt.Errorf("anchor: not ready after %v: %w", readyTime, err)
+		}
+		select {
+		case <-s.Done():
+			return s.Died()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // serverSubject is a Tandem server, or another that takes its settings.
 func serverSubject(o Options) subject {
-	return subject{
-		name: o.Name, kind: withMetrics, protocol: o.Protocol,
-		spec: func(port, internal int, redis *process.Redis) process.Spec {
-			env := []string{
-				"GOMAXPROCS=1",
-				"ADDR=127.0.0.1:" + strconv.Itoa(port),
-				"INTERNAL_ADDR=127.0.0.1:" + strconv.Itoa(internal),
-				"REDIS_URL=" + redis.URL(),
-				"LOG_LEVEL=error",
-			}
-			return process.Spec{Name: o.Name, Path: o.Server, CPUs: []int{o.ServerCPU}, Env: append(env, o.Env...)}
-		},
-		ready: func(ctx context.Context, _, internal int) error {
-			request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/readyz", internal), nil)
+	return subject{name: o.Name, kind: withMetrics, protocol: o.Protocol,
+		start: func(ctx context.Context, redis *redisserver.Server) (started, error) {
+			n, err := node.StartReady(ctx, node.Options{
+				Name: o.Name, Program: o.Server, Redis: redis.Addr(), CPUs: []int{o.ServerCPU},
+				Env: append([]string{"GOMAXPROCS=1", "LOG_LEVEL=error"}, o.Env...),
+			})
 			if err != nil {
-				return err
+				return started{}, err
 			}
-			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-			answer, err := client.Do(request)
-			if err != nil {
-				return err
-			}
-			_, err = io.Copy(io.Discard, answer.Body)
-			if err == nil && answer.StatusCode != http.StatusOK {
-				err = errors.New("readyz: " + answer.Status)
-			}
-			return errors.Join(err, answer.Body.Close())
-		},
-	}
+			return started{n.Process, n.Options.Public, n.Options.Internal}, nil
+		}}
 }
 
-// bench is a subject running with a Redis and a load process of its own.
+// bench is a running subject with its own Redis and load process.
 type bench struct {
 	subject
-	redis    *process.Redis
-	server   *process.Process
-	load     *load.Process
-	target   string
-	internal string // where its metrics are
+	redis  *redisserver.Server
+	server started
+	load   *load.Process
 }
 
 const readyTime = 15 * time.Second
 
-// awake is how long the load goes on looking after anything came, before it
-// sleeps: longer than the pauses of every scenario with a rate worth the name.
+// awake is how long the load keeps polling after a message before it sleeps: longer
+// than the pauses of every scenario with a steady rate.
 const awake = 50 * time.Millisecond
 
-// set starts everything afresh; the load sleeps whenever there is nothing, or
-// stays awake. The caller calls clear.
+// set starts everything. The load sleeps between messages if sleeps is set. The caller
+// calls clear.
 func set(ctx context.Context, s subject, loadCPU int, sleeps bool) (_ *bench, err error) {
 	b := &bench{subject: s}
 	defer func() {
@@ -119,36 +125,11 @@ func set(ctx context.Context, s subject, loadCPU int, sleeps bool) (_ *bench, er
 			b.clear()
 		}
 	}()
-	if b.redis, err = process.StartRedis(loadCPU); err != nil {
+	if b.redis, err = redisserver.Start(redisserver.Options{CPUs: []int{loadCPU}}); err != nil {
 		return nil, err
 	}
-	port, err := process.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	internal, err := process.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	if b.server, err = process.Start(s.spec(port, internal, b.redis)); err != nil {
-		return nil, err
-	}
-	b.target = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	b.internal = net.JoinHostPort("127.0.0.1", strconv.Itoa(internal))
-	for began := time.Now(); ; {
-		if err = s.ready(ctx, port, internal); err == nil {
-			break
-		}
-		if time.Since(began) > readyTime {
-			return nil, fmt.Errorf("anchor: %s is not ready after %v: %w", s.name, readyTime, err)
-		}
-		select {
-		case <-b.server.Done():
-			return nil, b.server.Died()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
+	if b.server, err = s.start(ctx, b.redis); err != nil {
+		return nil, fmt.Errorf("anchor: start %s: %w", s.name, err)
 	}
 	if b.load, err = load.Start(nil, loadCPU); err != nil || sleeps {
 		return b, err
@@ -157,14 +138,14 @@ func set(ctx context.Context, s subject, loadCPU int, sleeps bool) (_ *bench, er
 	return b, err
 }
 
-// clear ends all processes, whatever state they are in.
+// clear ends all processes.
 func (b *bench) clear() {
 	const grace = 200 * time.Millisecond // what was to be measured has been measured
 	if b.load != nil {
 		_ = b.load.Process.Stop(grace)
 		_ = b.load.Close()
 	}
-	if b.server != nil {
+	if b.server.Process != nil {
 		_ = b.server.Stop(grace)
 	}
 	if b.redis != nil {

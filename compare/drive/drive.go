@@ -1,7 +1,6 @@
-// Package drive keeps servers that run already under load: connections to each,
-// messages through the Redis they share, and metrics of what the clients see for
-// Prometheus. It is the load of docker compose's profile compare, where the servers
-// are not this program's to start.
+// Package drive keeps running servers under load: it opens connections to each,
+// publishes through the Redis that they share, and exports what the clients measure to
+// Prometheus. It is the load of the profile compare of docker compose.
 package drive
 
 import (
@@ -18,22 +17,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/payload"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// ErrOptions says that Options are not valid; nothing was started.
+// ErrOptions means that the options cannot be used.
 var ErrOptions = errors.New("drive: bad options")
 
-// Target is a server to drive: what its metrics are labelled with, and host:port
-// of its public listener.
+// Target is a server to load: its label in the metrics, and host:port of its public
+// listener.
 type Target struct{ Name, Address string }
 
-// Options say what to drive, and how hard.
+// Options configure the load.
 type Options struct {
 	Targets []Target
-	// Redis is the redis:// URL that the servers have, Channel what is published
-	// to: a %d in it makes Channels of it.
+	// Redis is the redis:// URL of the servers' Redis. Channel is the channel to
+	// publish to; with %d there are Channels of them.
 	Redis, Channel string
 	Channels       int
 	// Connections to each target, opened ConnectRate a second.
@@ -54,8 +52,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: no target: give -target NAME=HOST:PORT", ErrOptions)
 	case o.Connections < 1 || !(o.ConnectRate > 0 && o.ConnectRate <= maxRate):
 		return fmt.Errorf("%w: %d connections, %g a second: both must be positive numbers", ErrOptions, o.Connections, o.ConnectRate)
-	case !(o.Rate >= 0 && o.Rate <= maxRate) || o.Size < payload.MinSize:
-		return fmt.Errorf("%w: %g messages a second of %d bytes: a message has at least %d", ErrOptions, o.Rate, o.Size, payload.MinSize)
+	case !(o.Rate >= 0 && o.Rate <= maxRate) || o.Size < workload.MinSize:
+		return fmt.Errorf("%w: %g messages a second of %d bytes: a message has at least %d", ErrOptions, o.Rate, o.Size, workload.MinSize)
 	case o.Channels < 1:
 		return fmt.Errorf("%w: %d channels", ErrOptions, o.Channels)
 	}
@@ -74,15 +72,14 @@ func (o *Options) check() error {
 
 const (
 	maxRate = 1e6 // a second
-	// turn is how often connections are looked after and figures taken.
+	// turn is how often connections are checked and figures updated.
 	turn = time.Second
-	// retry is the pause before Redis or a target's name is tried again.
+	// retry is the delay before Redis or a target's name is tried again.
 	retry = time.Second
 )
 
-// Run drives the targets until ctx ends, whatever becomes of them and of Redis
-// meanwhile; then it returns nil. An error says that it could not begin, or that
-// a load process died.
+// Run loads the targets until ctx ends, whatever happens to them or to Redis, and then
+// returns nil. An error means that it could not start, or that a load process died.
 func Run(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
@@ -156,8 +153,8 @@ func (o *Options) connect(ctx context.Context, t Target, f *figures) error {
 	}
 }
 
-// resolve returns the address with the host's name looked up anew: a container
-// that was replaced has another one.
+// resolve returns the address with the host's name looked up again: a replaced
+// container has another address.
 func resolve(ctx context.Context, address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -176,20 +173,20 @@ func resolve(ctx context.Context, address string) (string, error) {
 	return net.JoinHostPort(first.String(), port), nil
 }
 
-// publish keeps publishing, through every loss of Redis.
+// publish keeps publishing, even if Redis goes away and comes back.
 func (o *Options) publish(ctx context.Context, f *figures) error {
 	if o.Rate == 0 {
 		return nil
 	}
 	var after []uint32
 	for ctx.Err() == nil {
-		p, err := publish.New(ctx, publish.Options{URL: o.Redis, Channel: o.Channel, Channels: o.Channels, After: after})
-		if errors.Is(err, publish.ErrPlan) {
+		p, err := workload.NewPublisher(ctx, workload.Options{URL: o.Redis, Channel: o.Channel, Channels: o.Channels, After: after})
+		if errors.Is(err, workload.ErrPlan) {
 			return fmt.Errorf("drive: %w", err)
 		}
 		if err == nil {
 			f.redis.Set(1)
-			_, err = p.Publish(ctx, publish.Plan{Rate: o.Rate, Size: o.Size})
+			_, err = p.Publish(ctx, workload.Plan{Rate: o.Rate, Size: o.Size})
 			after = p.Sent()
 			_ = p.Close() // it has failed, or nobody waits for its answers
 		}

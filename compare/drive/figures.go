@@ -11,13 +11,13 @@ import (
 	"github.com/tandem-ws/tandem/compare/load"
 )
 
-// latencySpan is over how many turns latency percentiles are taken.
+// latencySpan is the number of turns that latency percentiles cover.
 const latencySpan = 10
 
-// quantiles of latency that are told, by label.
+// quantiles are the exported quantiles of latency by label.
 var quantiles = map[string]float64{"0.5": 50, "0.99": 99, "1": 100}
 
-// figures are what the clients see, by target, for Prometheus.
+// figures are what the clients measure, by target, for Prometheus.
 type figures struct {
 	registry    *prometheus.Registry
 	connections *prometheus.GaugeVec
@@ -71,7 +71,7 @@ func (f *figures) handler() http.Handler {
 	return mux
 }
 
-// take enters one report of a target's load.
+// take adds a report of a target's load.
 func (f *figures) take(name string, a load.Answer) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -42,12 +42,12 @@ func newFeed(about About) *feed {
 
 // About is what a page is told once.
 type About struct {
-	Arms    []string `json:"arms"`
-	Bounds  Bounds   `json:"bounds"`
-	CPUs    int      `json:"cpus"`
-	Placing string   `json:"placing"`
-	Redis   string   `json:"redis"`
-	Started int64    `json:"started"` // milliseconds since 1970
+	Variants []string `json:"variants"`
+	Bounds   Bounds   `json:"bounds"`
+	CPUs     int      `json:"cpus"`
+	Placing  string   `json:"placing"`
+	Redis    string   `json:"redis"`
+	Started  int64    `json:"started"` // milliseconds since 1970
 }
 
 // hello is the first event of every page.
@@ -59,9 +59,9 @@ type hello struct {
 
 // Ended is the last event: why no more figures come.
 type Ended struct {
-	// Arm is the index of the arm that died, -1: none did.
-	Arm    int    `json:"arm"`
-	Reason string `json:"reason"`
+	// Variant is the index of the variant that died, -1: none did.
+	Variant int    `json:"variant"`
+	Reason  string `json:"reason"`
 }
 
 // open adds a reader, whose first event is a hello. The caller closes it with

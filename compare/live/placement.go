@@ -5,25 +5,25 @@ import "fmt"
 // placement says which CPUs each process runs on; none: any.
 type placement struct {
 	redis  []int
-	server [arms][]int
-	load   [arms][]int
+	server [variants][]int
+	load   [variants][]int
 }
 
 // cpusToPin is how many CPUs it takes: one for Redis, one for each load process,
 // one for each server.
-const cpusToPin = 1 + 2*arms
+const cpusToPin = 1 + 2*variants
 
 // place gives every process CPUs of its own, both servers the same number,
 // where there are enough.
 func place(cpus []int) placement {
-	const others = 1 + arms
-	each := (len(cpus) - others) / arms
+	const others = 1 + variants
+	each := (len(cpus) - others) / variants
 	if len(cpus) < cpusToPin {
 		return placement{}
 	}
 	p := placement{redis: cpus[:1]}
 	next := others
-	for i := range arms {
+	for i := range variants {
 		p.load[i] = cpus[1+i : 2+i]
 		p.server[i] = cpus[next : next+each]
 		next += each

@@ -13,16 +13,16 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// ErrAddress says that the page cannot be served on the address asked for.
+// ErrAddress means that the page cannot be served on the address asked for.
 var ErrAddress = errors.New("live: page address")
 
 // DefaultAddr is where the page is served.
 const DefaultAddr = "127.0.0.1:8090"
 
-// Options say how to run.
+// Options configure the package.
 type Options struct {
 	// Addr is the page's address, host:port on loopback; port 0 takes a free one.
 	Addr string
@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.feed = newFeed(About{
-		Arms: modes[:], Bounds: c.bounds, CPUs: len(cpus), Placing: place(cpus).describe(len(cpus)),
+		Variants: modes[:], Bounds: c.bounds, CPUs: len(cpus), Placing: place(cpus).describe(len(cpus)),
 		Redis: s.redis.describe(), Started: time.Now().UnixMilli(),
 	})
 	return s.show(ctx, listener)
@@ -108,8 +108,8 @@ type stage struct {
 	client    *http.Client
 	remove    func() // the server that was built
 	redis     *redis
-	arms      []*arm
-	publisher *publish.Publisher
+	variants  []*variant
+	publisher *workload.Publisher
 	feed      *feed
 }
 
@@ -117,7 +117,7 @@ func (s *stage) say(format string, a ...any) {
 	_, _ = fmt.Fprintf(s.options.Out, format+"\n", a...) // a terminal that is gone cannot be told
 }
 
-// start starts Redis, both arms and the publisher.
+// start starts Redis, both variants and the publisher.
 func (s *stage) start(ctx context.Context, on placement) (err error) {
 	if s.options.Server == "" {
 		s.say("building the server")
@@ -130,16 +130,16 @@ func (s *stage) start(ctx context.Context, on placement) (err error) {
 	if s.redis, err = startRedis(on.redis); err != nil {
 		return err
 	}
-	s.say("started %s", s.redis.describe()+s.redis.pid())
-	for i := range arms {
-		a, err := startArm(ctx, i, program, s.redis.url(), on, s.client, s.options.Stderr)
+	s.say("started %s (process %d)", s.redis.describe(), s.redis.PID())
+	for i := range variants {
+		a, err := startVariant(ctx, i, program, s.redis.Addr(), on, s.options.Stderr)
 		if err != nil {
 			return err
 		}
-		s.arms = append(s.arms, a)
+		s.variants = append(s.variants, a)
 		s.say("started the %s server (process %d) and its load (process %d)", a.mode, a.server.PID(), a.load.PID())
 	}
-	s.publisher, err = publish.New(ctx, publish.Options{URL: s.redis.url(), Channel: channel, Channels: maxChannels})
+	s.publisher, err = workload.NewPublisher(ctx, workload.Options{URL: s.redis.URL(), Channel: channel, Channels: maxChannels})
 	return err
 }
 
@@ -151,7 +151,7 @@ func (s *stage) stop() error {
 	}
 	var stopping sync.WaitGroup
 	var mu sync.Mutex // guards failed
-	for _, a := range s.arms {
+	for _, a := range s.variants {
 		stopping.Go(func() {
 			err := a.stop()
 			mu.Lock()
@@ -161,7 +161,7 @@ func (s *stage) stop() error {
 	}
 	stopping.Wait()
 	if s.redis != nil {
-		failed = append(failed, s.redis.stop())
+		failed = append(failed, s.redis.Stop(stopGrace))
 	}
 	s.client.CloseIdleConnections()
 	if s.remove != nil {
@@ -170,13 +170,13 @@ func (s *stage) stop() error {
 	return errors.Join(failed...)
 }
 
-// armDied is the death of a process that belongs to one arm.
-type armDied struct {
-	arm int
+// variantDied is the death of a process that belongs to one variant.
+type variantDied struct {
+	variant int
 	error
 }
 
-func (d armDied) Unwrap() error { return d.error }
+func (d variantDied) Unwrap() error { return d.error }
 
 // show runs the load and the page until ctx ends or something dies.
 func (s *stage) show(ctx context.Context, listener net.Listener) error {
@@ -208,10 +208,10 @@ func (s *stage) show(ctx context.Context, listener net.Listener) error {
 	})
 	s.watch(running, task)
 	task(func() error { return s.publishing(running) })
-	for i, a := range s.arms {
+	for i, a := range s.variants {
 		task(func() error {
 			if err := a.steer(running, s.controls); err != nil {
-				return armDied{i, err}
+				return variantDied{i, err}
 			}
 			return nil
 		})
@@ -236,14 +236,14 @@ func (s *stage) show(ctx context.Context, listener net.Listener) error {
 
 // ending is what the page is told.
 func ending(cause error) Ended {
-	var died armDied
+	var died variantDied
 	switch {
 	case cause == nil:
-		return Ended{Arm: -1, Reason: "compare live was stopped."}
+		return Ended{Variant: -1, Reason: "compare live was stopped."}
 	case errors.As(cause, &died):
-		return Ended{Arm: died.arm, Reason: died.Error()}
+		return Ended{Variant: died.variant, Reason: died.Error()}
 	}
-	return Ended{Arm: -1, Reason: cause.Error()}
+	return Ended{Variant: -1, Reason: cause.Error()}
 }
 
 func (s *stage) announce(listener net.Listener) {
@@ -271,12 +271,10 @@ func (s *stage) watch(ctx context.Context, task func(func() error)) {
 			}
 		})
 	}
-	if s.redis.server != nil {
-		await(s.redis.server.Done(), s.redis.server.Died)
-	}
-	for i, a := range s.arms {
-		await(a.server.Done(), func() error { return armDied{i, a.server.Died()} })
-		await(a.load.Done(), func() error { return armDied{i, a.load.Died()} })
+	await(s.redis.Done(), s.redis.Died)
+	for i, a := range s.variants {
+		await(a.server.Done(), func() error { return variantDied{i, a.server.Died()} })
+		await(a.load.Done(), func() error { return variantDied{i, a.load.Died()} })
 	}
 }
 
@@ -287,12 +285,12 @@ func (s *stage) publishing(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.publisher.Close() })
 	defer stop()
 	err := publishAll(ctx, s.publisher, s.controls)
-	if err == nil || ctx.Err() != nil || s.redis.server == nil {
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	select {
-	case <-s.redis.server.Done():
-		return s.redis.server.Died()
+	case <-s.redis.Done():
+		return s.redis.Died()
 	case <-ctx.Done():
 		return nil
 	case <-time.After(stopGrace):
@@ -302,9 +300,9 @@ func (s *stage) publishing(ctx context.Context) error {
 
 // sampling takes a sample every second and passes it on.
 func (s *stage) sampling(ctx context.Context) error {
-	samplers := make([]*sampler, len(s.arms))
-	for i, a := range s.arms {
-		samplers[i] = &sampler{arm: a, client: s.client}
+	samplers := make([]*sampler, len(s.variants))
+	for i, a := range s.variants {
+		samplers[i] = &sampler{variant: a, client: s.client}
 	}
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
@@ -312,10 +310,10 @@ func (s *stage) sampling(ctx context.Context) error {
 		select {
 		case now := <-tick.C:
 			settings, _ := s.controls.get()
-			sample := Sample{Time: now.UnixMilli(), Settings: settings, Arms: make([]Figures, len(samplers))}
+			sample := Sample{Time: now.UnixMilli(), Settings: settings, Variants: make([]Figures, len(samplers))}
 			var taking sync.WaitGroup
 			for i := range samplers {
-				taking.Go(func() { sample.Arms[i] = samplers[i].take(ctx) })
+				taking.Go(func() { sample.Variants[i] = samplers[i].take(ctx) })
 			}
 			taking.Wait()
 			if ctx.Err() != nil {

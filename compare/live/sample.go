@@ -32,10 +32,10 @@ type Sample struct {
 	// Time is when it was taken, milliseconds since 1970.
 	Time     int64     `json:"time"`
 	Settings Settings  `json:"settings"`
-	Arms     []Figures `json:"arms"`
+	Variants []Figures `json:"variants"`
 }
 
-// Figures are one arm's. Figures that are pointers are nil where there is
+// Figures are one variant's. Figures that are pointers are nil where there is
 // nothing to tell.
 type Figures struct {
 	// Fault says why the figures of this second are missing.
@@ -104,7 +104,7 @@ func told(v float64) *float64 {
 	return &v
 }
 
-// reading is what was read of an arm at one moment.
+// reading is what was read of a variant at one moment.
 type reading struct {
 	cpu       time.Duration
 	at        time.Time
@@ -114,10 +114,10 @@ type reading struct {
 	reported  int64 // when these were counted, ns since 1970
 }
 
-// sampler takes the samples of one arm. One goroutine uses it.
+// sampler takes the samples of one variant. One goroutine uses it.
 type sampler struct {
-	arm    *arm
-	client *http.Client
+	variant *variant
+	client  *http.Client
 
 	readings  []reading // the last, newest at the end
 	latencies []load.Histogram
@@ -131,11 +131,11 @@ func (s *sampler) take(ctx context.Context) Figures {
 	var runtime process.Runtime
 	var scraped error
 	var asking sync.WaitGroup
-	asking.Go(func() { runtime, scraped = process.ReadRuntime(ctx, s.client, s.arm.internal) })
-	report, err := s.arm.load.Do(ctx, load.Command{Cmd: load.Report})
-	cpu, cpuErr := s.arm.server.CPU()
+	asking.Go(func() { runtime, scraped = process.ReadRuntime(ctx, s.client, s.variant.internal) })
+	report, err := s.variant.load.Do(ctx, load.Command{Cmd: load.Report})
+	cpu, cpuErr := s.variant.server.CPU()
 	at := time.Now()
-	memory, memErr := s.arm.server.Memory()
+	memory, memErr := s.variant.server.Memory()
 	asking.Wait()
 	switch {
 	case err != nil:
@@ -148,8 +148,8 @@ func (s *sampler) take(ctx context.Context) Figures {
 
 	f.Connections, f.Connecting = report.Subscribed, report.Connecting+report.Connected-report.Subscribed
 	f.PSS, f.RSS = memory.PSS, memory.RSS
-	if n := report.Connected; n >= fewConnections && memory.PSS > s.arm.idle {
-		f.PerConnection = told(float64(memory.PSS-s.arm.idle) / float64(n))
+	if n := report.Connected; n >= fewConnections && memory.PSS > s.variant.idle {
+		f.PerConnection = told(float64(memory.PSS-s.variant.idle) / float64(n))
 	}
 	f.Goroutines, f.Heap, f.Stacks = told(runtime.Goroutines), told(runtime.Heap), told(runtime.Stacks)
 	f.GCPause = told(runtime.GCPause * 1e3)

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// ErrSettings says that settings are out of bounds; nothing was changed.
+// ErrSettings means that settings are out of bounds; nothing was changed.
 var ErrSettings = errors.New("live: settings out of bounds")
 
 // Settings are the load that each mode gets.
@@ -65,7 +65,7 @@ func bounds(descriptors uint64, cpus int) Bounds {
 	return Bounds{
 		Connections: Range{0, min(room/2, maxConnections)},
 		Rate:        Range{0, maxRate},
-		Size:        Range{payload.MinSize, maxSize},
+		Size:        Range{workload.MinSize, maxSize},
 		Channels:    Range{1, maxChannels},
 		Deliveries:  max(cpus, 2) * deliveriesPerCPU,
 	}

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 const (
-	connectRate = 2000 // a second, for each arm
+	connectRate = 2000 // a second, for each variant
 	// connectStep is how many connections one command opens, so that a change of
 	// settings does not wait for the change before it.
 	connectStep = 250
@@ -19,9 +19,9 @@ const (
 	checkEvery = time.Second
 )
 
-// steer brings the arm's connections to what the settings say, now and after
+// steer brings the variant's connections to what the settings say, now and after
 // every change, until ctx ends. The error says that the load process is gone.
-func (a *arm) steer(ctx context.Context, c *controls) error {
+func (a *variant) steer(ctx context.Context, c *controls) error {
 	var channels int // that the connections are spread over
 	var made int
 	for {
@@ -66,7 +66,7 @@ func (a *arm) steer(ctx context.Context, c *controls) error {
 }
 
 // loadError is nil at the end of ctx, and else says what became of the load.
-func (a *arm) loadError(ctx context.Context, err error) error {
+func (a *variant) loadError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (a *arm) loadError(ctx context.Context, err error) error {
 }
 
 // publishAll publishes as the settings say, until ctx ends or Redis is gone.
-func publishAll(ctx context.Context, p *publish.Publisher, c *controls) error {
+func publishAll(ctx context.Context, p *workload.Publisher, c *controls) error {
 	for ctx.Err() == nil {
 		want, changed := c.get()
 		if want.Rate == 0 {
@@ -101,7 +101,7 @@ func publishAll(ctx context.Context, p *publish.Publisher, c *controls) error {
 			case <-until.Done():
 			}
 		}()
-		_, err := p.Publish(until, publish.Plan{Rate: float64(want.Rate), Size: want.Size, Channels: want.Channels})
+		_, err := p.Publish(until, workload.Plan{Rate: float64(want.Rate), Size: want.Size, Channels: want.Channels})
 		stop()
 		<-over
 		if err != nil && ctx.Err() == nil {

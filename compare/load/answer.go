@@ -53,7 +53,7 @@ type Answer struct {
 	PSS uint64 `json:"pss"`
 }
 
-// Saturated says whether the load process itself was (close to) the limit since
+// Saturated reports whether the load process itself was (close to) the limit since
 // the last report, so that latencies tell little about the server.
 func (a *Answer) Saturated() bool { return a.Busy > 0.9 }
 
@@ -139,7 +139,7 @@ func (c *Counters) each(o Counters, sign int64) {
 	c.Unsent += sign * o.Unsent
 }
 
-// Clean says whether every message arrived once, in order, at the right place
+// Clean reports whether every message arrived once, in order, at the right place
 // and not before its subscription was confirmed.
 func (c *Counters) Clean() bool {
 	return c.Lost == 0 && c.Duplicated == 0 && c.Reordered == 0 && c.Misrouted == 0 && c.Early == 0

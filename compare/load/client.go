@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// ErrEnded says that the load process ended before it gave an answer.
+// ErrEnded means that the load process ended before it gave an answer.
 var ErrEnded = errors.New("load: load process ended")
 
 // Client controls one load process over its input and output. Its methods may

@@ -9,9 +9,9 @@ import (
 
 // Sentinels that callers can tell apart.
 var (
-	// ErrUnsupported says that the load generator does not run on this system.
+	// ErrUnsupported means that the load generator does not run on this system.
 	ErrUnsupported = errors.New("load: the load generator needs Linux (epoll)")
-	// ErrCommand says that a command is not valid; nothing was done.
+	// ErrCommand means that a command is not valid; nothing was done.
 	ErrCommand = errors.New("load: bad command")
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 const never = math.MaxInt64
@@ -371,7 +371,7 @@ func (l *loop) publishDue() int64 {
 }
 
 // publishOne publishes from a client what was due at time intended. It is false
-// when it has to wait for a socket to take more.
+// when it must wait for a socket to take more.
 func (l *loop) publishOne(intended int64) bool {
 	p := &l.publish
 	r := l.pick(&p.cursor, frozen)
@@ -394,7 +394,7 @@ func (l *loop) publishOne(intended int64) bool {
 		return false
 	}
 	*number++
-	m := payload.Message{Sequence: *number, Channel: r.channel, Time: intended}
+	m := workload.Message{Sequence: *number, Channel: r.channel, Time: intended}
 	p.message = g.appendPublish(p.message[:0], subscribeID+*number, m, p.command.Size)
 	l.out = appendFrame(l.out[:0], opText, p.message)
 	l.count.Published++

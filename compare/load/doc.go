@@ -54,7 +54,7 @@
 // turn, each into its own. Latency is taken from the intended time. With a count
 // it is answered when all have been acknowledged, at the latest timeout_ms after
 // the last was sent (default 5,000); rate 0 then sends them at once. Without a
-// count it is answered at once and goes on until the next publish command; rate
+// count it is answered at once and continues until the next publish command; rate
 // 0 stops it. Publish to no channel from clients and through Redis both, for
 // each counts by itself.
 //
@@ -87,7 +87,7 @@
 // makes the process look for more for that long after anything came, at the lowest
 // priority, before it goes to sleep. On loopback a server's write runs until the
 // receiver is woken; that is the receiver's cost, and on a virtual machine, where
-// an idle CPU has to be woken by way of the host, it is a good part of a write.
+// an idle CPU must be woken by way of the host, it is a good part of a write.
 //
 //	{"id":11,"cmd":"quit"}
 //

@@ -18,7 +18,7 @@ const (
 	maskBit = 0x80
 )
 
-// frames takes in frames, or pieces of frames, wherever the last piece ended.
+// frames handles frames, or pieces of frames, wherever the last piece ended.
 func (in *intake) frames(r *record, b []byte, now int64) verdict {
 	for {
 		if r.remain > 0 {
@@ -148,7 +148,7 @@ func (in *intake) frame(r *record, b []byte, now int64) (int, verdict) {
 	return end, in.piece(r, b[at:end], first&finBit != 0, now)
 }
 
-// piece takes in payload bytes of a data frame; last says that they end their
+// piece handles payload bytes of a data frame; last says that they end their
 // message. In the Centrifuge protocol, and over HTTP, each line is a message of its own.
 func (in *intake) piece(r *record, b []byte, last bool, now int64) verdict {
 	if p := in.groups[r.group].protocol; p == protoCentrifuge || p.overHTTP() {
@@ -172,7 +172,7 @@ func (in *intake) piece(r *record, b []byte, last bool, now int64) verdict {
 	return carryOn
 }
 
-// whole takes in a message of which b is the end and r.part the beginning.
+// whole handles a message of which b is the end and r.part the beginning.
 func (in *intake) whole(r *record, b []byte, now int64) verdict {
 	if r.part == 0 {
 		return in.message(r, b[:min(len(b), slotSize)], now)
@@ -184,7 +184,7 @@ func (in *intake) whole(r *record, b []byte, now int64) verdict {
 	return v
 }
 
-// control takes in a control frame.
+// control handles a control frame.
 func (in *intake) control(first byte, b []byte) (int, verdict) {
 	switch first & 0x0f {
 	case opClose:
@@ -201,7 +201,7 @@ func (in *intake) control(first byte, b []byte) (int, verdict) {
 
 // mask is the masking key of every frame sent: RFC 6455 wants it unpredictable
 // for the sake of proxies, of which there are none here; what matters is that the
-// server has to unmask.
+// server must unmask.
 var mask = [4]byte{0x5a, 0xa5, 0x3c, 0xc3}
 
 // appendFrame appends a masked, final frame to dst.

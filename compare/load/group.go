@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 type protocol uint8
@@ -114,13 +114,13 @@ func (g *group) appendSubscribe(dst []byte, channel uint32) []byte {
 }
 
 // appendPublish appends a publish command, unframed.
-func (g *group) appendPublish(dst []byte, id uint32, m payload.Message, size int) []byte {
+func (g *group) appendPublish(dst []byte, id uint32, m workload.Message, size int) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendUint(dst, uint64(id), 10)
 	dst = append(dst, `,"publish":{"channel":"`...)
 	dst = g.appendChannel(dst, m.Channel)
 	dst = append(dst, `","data":`...)
-	dst = payload.Append(dst, m, size)
+	dst = workload.AppendMessage(dst, m, size)
 	return append(dst, `}}`...)
 }
 
@@ -133,7 +133,7 @@ var (
 	disconnect  = []byte(`"disconnect":`)
 )
 
-// line takes in one line of the Centrifuge protocol that is not the usual
+// line handles one line of the Centrifuge protocol that is not the usual
 // publication.
 func (in *intake) line(r *record, b []byte, now int64) verdict {
 	b = bytes.TrimSpace(b)
@@ -151,7 +151,7 @@ func (in *intake) line(r *record, b []byte, now int64) verdict {
 }
 
 func (in *intake) push(r *record, b []byte, now int64) {
-	m, at, ok := payload.Find(b)
+	m, at, ok := workload.FindMessage(b)
 	switch {
 	case ok:
 		r.offset = uint16(at)
@@ -168,7 +168,7 @@ func (in *intake) push(r *record, b []byte, now int64) {
 	}
 }
 
-// answered takes in the reply to a command.
+// answered handles the reply to a command.
 func (in *intake) answered(r *record, b []byte, now int64) verdict {
 	id, ok := numberAfter(b, idStart)
 	if !ok {

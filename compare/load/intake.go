@@ -7,10 +7,10 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// verdict is what the loop has to do after bytes of a connection were taken in.
+// verdict is what the loop must do after bytes of a connection were taken in.
 type verdict uint8
 
 const (
@@ -30,7 +30,7 @@ const (
 	causeNoStatus  = 1005
 )
 
-// intake takes in what servers send, with no socket in sight: it parses,
+// intake handles what servers send, with no socket in sight: it parses,
 // counts and times. One loop owns it.
 type intake struct {
 	groups  []group
@@ -72,7 +72,7 @@ func (in *intake) forget(r *record) {
 	}
 }
 
-// feed takes in bytes b that r received at time now (ns since 1970). b is not
+// feed handles bytes b that r received at time now (ns since 1970). b is not
 // kept. Answers are appended to in.reply.
 func (in *intake) feed(r *record, b []byte, now int64) verdict {
 	if r.state != upgrading {
@@ -106,7 +106,7 @@ func (in *intake) feed(r *record, b []byte, now int64) verdict {
 	return upgraded
 }
 
-// body takes in what follows the response head.
+// body handles what follows the response head.
 func (in *intake) body(r *record, b []byte, now int64) verdict {
 	if in.groups[r.group].protocol.overHTTP() {
 		return in.piece(r, b, false, now)
@@ -152,7 +152,7 @@ func status(head []byte) string {
 	return "status " + strings.ToValidUTF8(string(rest[:3]), "?")
 }
 
-// joined notes that r's subscription is confirmed.
+// joined records that r's subscription is confirmed.
 func (in *intake) joined(r *record, now int64) {
 	if r.state != joining {
 		return
@@ -170,16 +170,16 @@ func record64(h *hdrhistogram.Histogram, ns int64) {
 	_ = h.RecordValue(min(max(ns, 0), highestLatency))
 }
 
-// message takes in one complete message, or the first slotSize bytes of it.
+// message handles one complete message, or the first slotSize bytes of it.
 func (in *intake) message(r *record, b []byte, now int64) verdict {
-	if m, ok := payload.Parse(b, int(r.offset)); ok && r.state == joined {
+	if m, ok := workload.ParseMessage(b, int(r.offset)); ok && r.state == joined {
 		in.deliver(r, m, now)
 		return carryOn
 	}
 	return in.unusual(r, b, now)
 }
 
-func (in *intake) deliver(r *record, m payload.Message, now int64) {
+func (in *intake) deliver(r *record, m workload.Message, now int64) {
 	in.count.Delivered++
 	if r.state == joining {
 		in.count.Early++
@@ -192,7 +192,7 @@ func (in *intake) deliver(r *record, m payload.Message, now int64) {
 	in.sequence(r, m.Sequence)
 }
 
-// unusual takes in a message that is no payload at the expected place.
+// unusual handles a message that is no payload at the expected place.
 func (in *intake) unusual(r *record, b []byte, now int64) verdict {
 	b = b[:min(len(b), slotSize)]
 	switch in.groups[r.group].protocol {
@@ -219,7 +219,7 @@ func (in *intake) unusual(r *record, b []byte, now int64) verdict {
 
 // find delivers a message whose payload stands elsewhere than before.
 func (in *intake) find(r *record, b []byte, now int64) {
-	m, at, ok := payload.Find(b)
+	m, at, ok := workload.FindMessage(b)
 	if !ok {
 		in.count.Unknown++
 		return

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkSocket takes in 128-byte messages through a socket and a loop's read:
+// BenchmarkSocket handles 128-byte messages through a socket and a loop's read:
 // each by itself, as in a broadcast, and many at once, as in a burst. msgs/cpu-s
 // is a second of CPU of the reading alone; the writer's share is left out.
 func BenchmarkSocket(b *testing.B) {

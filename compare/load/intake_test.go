@@ -8,7 +8,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 const testNow = 1764000001000000000
@@ -37,7 +37,7 @@ func closeFrame(code int) string {
 }
 
 func body(sequence, channel uint32, size int) string {
-	return string(payload.Append(nil, payload.Message{Sequence: sequence, Channel: channel, Time: testNow - 1e9}, size))
+	return string(workload.AppendMessage(nil, workload.Message{Sequence: sequence, Channel: channel, Time: testNow - 1e9}, size))
 }
 
 func push(channel, data string) string {

@@ -226,7 +226,7 @@ func (l *loop) work() error {
 			more = false
 		}
 	}
-	// sweep comes last: it has to see the connections just started
+	// sweep comes last: it must see the connections just started
 	next := min(l.connectDue(), l.churnDue(), l.publishDue(), l.waitersDue(), l.sweep())
 	if next == never || next == l.armed {
 		return nil

@@ -16,7 +16,7 @@ func (p *pacer) intended(i int) int64 {
 	return p.start + int64(float64(i)/p.rate*1e9)
 }
 
-// due says whether another one is due at time now.
+// due reports whether another one is due at time now.
 func (p *pacer) due(now int64) bool { return p.next() <= now }
 
 // next is when the next one is due.

@@ -14,7 +14,7 @@ import (
 
 // Serve is a load process: it takes commands from in and gives answers to out
 // until a quit command, the end of in, or the end of ctx, and then closes all
-// connections and in. Closing in has to end a Read under way. The error is what
+// connections and in. Closing in must end a Read under way. The error is what
 // made it impossible to go on; a command that fails only has it in its answer.
 func Serve(ctx context.Context, in io.ReadCloser, out io.Writer) error {
 	if err := raiseFileLimit(); err != nil {

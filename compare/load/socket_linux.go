@@ -149,7 +149,7 @@ func (t *target) connect(fd int) error {
 	}
 }
 
-// dialed goes on with a connection whose connect(2) has ended.
+// dialed continues with a connection whose connect(2) has ended.
 func (l *loop) dialed(r *record) {
 	if code, err := unix.GetsockoptInt(int(r.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		if err == nil {

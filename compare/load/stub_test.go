@@ -199,7 +199,7 @@ func (s *stub) get(f func(*stub) int) int {
 	return f(s)
 }
 
-// readClientFrame reads a frame that a client sends, which has to be masked.
+// readClientFrame reads a frame that a client sends, which must be masked.
 func readClientFrame(t *testing.T, r *bufio.Reader) (opcode byte, b []byte, ok bool) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

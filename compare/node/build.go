@@ -68,8 +68,8 @@ func BuildFolder(ctx context.Context, path, folder string, flags ...string) erro
 // buildGrace is how long an interrupted build may take to end.
 const buildGrace = 10 * time.Second
 
-// Program is the program named, or, if none is, the server built as Build does,
-// in a folder of its own. The caller calls remove when it needs it no more.
+// Program returns the named program or, if none is named, builds the server as Build
+// does in a folder of its own. The caller calls remove in the end.
 func Program(ctx context.Context, named string, race bool) (path string, remove func(), err error) {
 	if named != "" {
 		if _, err := exec.LookPath(named); err != nil {

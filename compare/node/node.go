@@ -1,5 +1,5 @@
-// Package node runs the server as users run it, as a process with its
-// environment, and asks it how it is.
+// Package node builds and runs servers as users do, as processes with an environment,
+// and reads their state.
 package node
 
 import (
@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/process"
@@ -24,7 +25,7 @@ const (
 	Optimized = "optimized"
 )
 
-// Modes are those that this system can run.
+// Modes returns the modes that this system can run.
 func Modes() []string {
 	if runtime.GOOS == "linux" {
 		return []string{Idiomatic, Optimized}
@@ -48,30 +49,39 @@ func CheckModes(modes []string) error {
 	return nil
 }
 
-// ErrNotReady says that a server was not ready in time.
+// ErrNotReady means that a server was not ready in time.
 var ErrNotReady = errors.New("node: not ready")
 
 const (
 	startLimit = 30 * time.Second
 	askLimit   = 10 * time.Second
+	probeLimit = 2 * time.Second
 	maxAnswer  = 16 << 20
 	// raceExit is the exit code of a program that found a data race.
 	raceExit = 66
 )
 
-// Options say how a server is started.
+// Options configure a server.
 type Options struct {
+	// Name of the server in errors; empty means its mode.
+	Name    string
 	Program string
-	Mode    string
+	Mode    string // empty means that Env has it
 	Redis   string // host:port
-	// Env are KEY=VALUE settings on top of those that a node gets anyway: its
-	// addresses, no log below warnings.
-	Env    []string
+	// Env are KEY=VALUE settings in addition to those that every node gets: its
+	// addresses, Redis, and a log of warnings only.
+	Env []string
+	// Bare keeps the environment of this process from the server.
+	Bare bool
+	// CPUs it may run on; none means any.
+	CPUs   []int
 	Stderr io.Writer
-	// Public and Internal are the addresses, host:port; empty: free ones.
+	// Public and Internal are the addresses, host:port; empty means free ones.
 	Public, Internal string
 	// Wrap is put before the program: a shell's ulimit, for example.
 	Wrap []string
+
+	freePort func() (int, error) // nil means process.FreePort
 }
 
 // Node is a running server. Its methods may be called by several goroutines.
@@ -83,49 +93,79 @@ type Node struct {
 
 // Start starts a server and does not wait for it. The caller ends it with Stop.
 func Start(o Options) (*Node, error) {
+	if o.freePort == nil {
+		o.freePort = process.FreePort
+	}
 	for _, address := range []*string{&o.Public, &o.Internal} {
 		if *address != "" {
 			continue
 		}
-		port, err := process.FreePort()
+		port, err := o.freePort()
 		if err != nil {
 			return nil, err
 		}
 		*address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	}
+	if o.Name == "" {
+		o.Name = o.Mode + " server"
+	}
+	env := []string{
+		"ADDR=" + o.Public, "INTERNAL_ADDR=" + o.Internal, "REDIS_URL=redis://" + o.Redis,
+		"LOG_LEVEL=warn", "LOG_FORMAT=text", "GORACE=halt_on_error=1 exitcode=" + strconv.Itoa(raceExit),
+	}
+	if o.Mode != "" {
+		env = append(env, "MODE="+o.Mode)
+	}
 	command := append(append([]string(nil), o.Wrap...), o.Program)
 	p, err := process.Start(process.Spec{
-		Name: o.Mode + " server", Path: command[0], Args: command[1:], Stderr: o.Stderr,
-		Env: append([]string{
-			"MODE=" + o.Mode, "ADDR=" + o.Public, "INTERNAL_ADDR=" + o.Internal, "REDIS_URL=redis://" + o.Redis,
-			"LOG_LEVEL=warn", "LOG_FORMAT=text", "GORACE=halt_on_error=1 exitcode=" + strconv.Itoa(raceExit),
-		}, o.Env...),
+		Name: o.Name, Path: command[0], Args: command[1:], Stderr: o.Stderr,
+		Bare: o.Bare, CPUs: o.CPUs, Env: append(env, o.Env...),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Node{
 		Process: p, Options: o,
-		// a connection of its own for each question, so that none is left
+		// Each request has a connection of its own, so that none is left.
 		client: http.Client{Timeout: askLimit, Transport: &http.Transport{DisableKeepAlives: true}},
 	}, nil
 }
 
-// StartReady is Start, and waits until the server is ready.
-func StartReady(ctx context.Context, o Options) (*Node, error) {
+// attempts to start a server: another program may take a free port first.
+const attempts = 3
+
+// StartReady starts a server and waits until it is ready.
+func StartReady(ctx context.Context, o Options) (n *Node, err error) {
+	chosen := o.Public == "" || o.Internal == ""
+	for range attempts {
+		n, err = startReady(ctx, o)
+		if err == nil || !chosen || !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+			break
+		}
+	}
+	return n, err
+}
+
+func startReady(ctx context.Context, o Options) (*Node, error) {
 	n, err := Start(o)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	if err := n.AwaitReady(ctx, true); err != nil {
-		return nil, errors.Join(err, n.Stop(time.Second))
+	err = n.AwaitReady(ctx, true)
+	if err == nil {
+		return n, nil
 	}
-	return n, nil
+	if died := n.Died(); died != nil {
+		err = died // whatever else has failed, this is why
+	}
+	_ = n.Stop(0) // the reason is known
+	return nil, err
 }
 
-// Ask asks the internal listener and returns the status and the answer.
+// Ask sends a request to the internal listener and returns the status and body of the
+// response.
 func (n *Node) Ask(ctx context.Context, path string) (int, string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Options.Internal+path, nil)
 	if err != nil {
@@ -143,10 +183,14 @@ func (n *Node) Ask(ctx context.Context, path string) (int, string, error) {
 	return response.StatusCode, string(body), nil
 }
 
-// AwaitReady waits until /readyz says that the node is ready, or that it is not.
+// AwaitReady waits until /readyz reports that the node is ready, or if want is false,
+// that it is not.
 func (n *Node) AwaitReady(ctx context.Context, want bool) error {
 	for {
-		status, body, err := n.Ask(ctx, "/readyz")
+		// Another program that has taken the port need not answer.
+		once, cancel := context.WithTimeout(ctx, probeLimit)
+		status, body, err := n.Ask(once, "/readyz")
+		cancel()
 		if err == nil && (status == http.StatusOK) == want {
 			return nil
 		}
@@ -160,7 +204,7 @@ func (n *Node) AwaitReady(ctx context.Context, want bool) error {
 	}
 }
 
-// Metrics asks for all metrics.
+// Metrics reads all metrics.
 func (n *Node) Metrics(ctx context.Context) (process.Metrics, error) {
 	status, body, err := n.Ask(ctx, "/metrics")
 	if err != nil {
@@ -178,7 +222,7 @@ func (n *Node) Metrics(ctx context.Context) (process.Metrics, error) {
 
 // Collected is Metrics after a garbage collection.
 func (n *Node) Collected(ctx context.Context) (process.Metrics, error) {
-	// twice: finalizers and pools let go of some things only at the second
+	// Some memory that is held by finalizers and pools is freed only by the second.
 	for range 2 {
 		if status, _, err := n.Ask(ctx, "/debug/pprof/heap?gc=1"); err != nil || status != http.StatusOK {
 			return nil, errors.Join(err, fmt.Errorf("node: collect garbage: status %d", status))

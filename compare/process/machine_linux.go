@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// MachineCPU is what all CPUs of this machine together have spent on anything
-// but waiting since it started, what its host took away (steal) included, to the
-// clock tick (10 ms).
+// MachineCPU returns the CPU time that all CPUs of this machine have spent on anything
+// but idling since it started, including what its host took away (steal), in clock
+// ticks of 10 ms.
 func MachineCPU() (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {

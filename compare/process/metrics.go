@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Metrics is what a server tells on /metrics, by name.
+// Metrics are a server's metrics by name.
 type Metrics map[string]*dto.MetricFamily
 
 const maxMetrics = 8 << 20
@@ -25,14 +25,16 @@ func ParseMetrics(r io.Reader) (Metrics, error) {
 	return families, nil
 }
 
-// Sum is that of all values of a name, whatever their labels; NaN: there are none.
+// Sum returns the sum of all values of a metric, whatever their labels, or NaN if
+// there are none.
 func (m Metrics) Sum(name string) float64 { return m.sum(name, "") }
 
-// Count is Sum of what is not there before it has counted anything: 0 then.
+// Count is Sum for counters that do not exist until they have counted something: it
+// returns 0 then.
 func (m Metrics) Count(name string) float64 { return m.Labelled(name, "") }
 
-// Labelled is the sum of the values that have a label of this value, "" any; 0:
-// there are none.
+// Labelled returns the sum of the values that have a label with this value ("" means
+// any), or 0 if there are none.
 func (m Metrics) Labelled(name, value string) float64 {
 	if sum := m.sum(name, value); !math.IsNaN(sum) {
 		return sum
@@ -73,7 +75,7 @@ func has(metric *dto.Metric, value string) bool {
 	return false
 }
 
-// Longest is the highest quantile of a summary; NaN: there is none.
+// Longest returns the highest quantile of a summary, or NaN if there is none.
 func (m Metrics) Longest(name string) float64 {
 	for _, metric := range m[name].GetMetric() {
 		for _, q := range metric.GetSummary().GetQuantile() {
@@ -85,7 +87,7 @@ func (m Metrics) Longest(name string) float64 {
 	return math.NaN()
 }
 
-// Runtime is what they tell of the Go runtime.
+// Runtime returns the metrics of the Go runtime.
 func (m Metrics) Runtime() Runtime {
 	return Runtime{
 		Goroutines: m.Sum("go_goroutines"),

@@ -1,6 +1,5 @@
-// Package process starts the programs that compare measures, load generators
-// and redis-server, on CPUs of their own, reads what CPU and memory they use,
-// and sees to it that none is left behind.
+// Package process starts the processes of measurements on chosen CPUs, measures the
+// CPU time and memory that they use, and makes sure that none is left behind.
 package process
 
 import (
@@ -16,37 +15,37 @@ import (
 )
 
 var (
-	// ErrUnsupported says that this system does not tell what is asked.
+	// ErrUnsupported means that this system does not provide the information.
 	ErrUnsupported = errors.New("process: needs Linux")
-	// ErrDied says that a process ended when it should not have.
+	// ErrDied means that a process ended unexpectedly.
 	ErrDied = errors.New("process: ended unexpectedly")
 )
 
-// Spec says how a process is started.
+// Spec describes a process to start.
 type Spec struct {
-	// Name is what errors call it.
+	// Name identifies the process in errors.
 	Name string
-	// Path of the program, its arguments without the program's name, and
-	// KEY=VALUE settings on top of this process's environment.
+	// Path of the program, its arguments without the program's name, and KEY=VALUE
+	// settings in addition to the environment of this process.
 	Path string
 	Args []string
 	Env  []string
-	// Bare keeps this process's environment from it, all but what programs need to
-	// find their way (PATH, HOME, TMPDIR): only Env can change what it does.
+	// Bare leaves out this process's environment except PATH, HOME and TMPDIR, so that
+	// only Env can change what the process does.
 	Bare bool
-	// CPUs the process may run on; none: any.
+	// CPUs the process may run on; none means any.
 	CPUs []int
-	// Pipes gives the process pipes for input and output: Process.Stdin, Stdout.
+	// Pipes connects Process.Stdin and Stdout to the process.
 	Pipes bool
-	// Stderr takes what it writes to standard error, and without Pipes to
-	// standard output; nil keeps the last few KB for error messages only.
+	// Stderr receives standard error and, without Pipes, standard output. If it is
+	// nil, the last few KB are kept for error messages only.
 	Stderr io.Writer
 }
 
 // Process is a started program. Its methods may be called by several goroutines.
 type Process struct {
-	// Stdin and Stdout are the pipes that Spec.Pipes asks for. The caller reads
-	// Stdout to its end and closes Stdin.
+	// Stdin and Stdout are the pipes that Spec.Pipes asks for. The caller reads Stdout
+	// to its end and closes Stdin.
 	Stdin  *os.File
 	Stdout *os.File
 
@@ -58,14 +57,14 @@ type Process struct {
 	err  error         // how it ended; read after done
 }
 
-// Start starts a process. Where the system can, it is killed when this process
-// dies. The caller ends it with Stop, or waits for its end with Wait.
+// Start starts a process. On Linux it is killed when this process dies. The caller
+// ends it with Stop, or waits for it with Wait.
 func Start(s Spec) (*Process, error) {
 	p := &Process{name: s.Name, done: make(chan struct{})}
 	p.cmd = exec.Command(s.Path, s.Args...)
 	p.cmd.Env = append(s.inherited(), s.Env...)
 	p.cmd.Stderr = io.MultiWriter(&p.tail, orDiscard(s.Stderr))
-	// programs that leave grandchildren holding standard error must not hang Wait
+	// grandchildren that hold standard error must not block Wait
 	p.cmd.WaitDelay = 5 * time.Second
 	var theirs []*os.File
 	defer func() {
@@ -109,7 +108,7 @@ func orDiscard(w io.Writer) io.Writer {
 	return w
 }
 
-// inherited is what the process takes over of this one's environment.
+// inherited returns the environment that the process inherits.
 func (s *Spec) inherited() []string {
 	if !s.Bare {
 		return os.Environ()
@@ -123,14 +122,14 @@ func (s *Spec) inherited() []string {
 	return kept
 }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Died is the error to give when the process ended on its own: how, and the last
-// it said. It is nil while the process runs.
+// Died returns an error with the exit status and the last line of output if the
+// process has ended, and nil while it runs.
 func (p *Process) Died() error {
 	select {
 	case <-p.done:
@@ -147,7 +146,7 @@ func (p *Process) Died() error {
 	return fmt.Errorf("%w: %s: %s", ErrDied, p.name, how)
 }
 
-// Wait waits until the process has ended; the error says that it failed and how.
+// Wait waits until the process has ended. It returns an error if the process failed.
 func (p *Process) Wait() error {
 	<-p.done
 	p.closePipes()
@@ -164,9 +163,8 @@ func (p *Process) closePipes() {
 	}
 }
 
-// Stop asks the process to end (SIGTERM), kills it after grace, and waits for it.
-// It returns how the process ended if that was neither with status 0 nor by the
-// signal.
+// Stop asks the process to end (SIGTERM), kills it after grace, and waits for it. It
+// returns an error unless the process ended with status 0 or because of the signal.
 func (p *Process) Stop(grace time.Duration) error {
 	// an error means that it has ended already
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)

@@ -7,11 +7,11 @@ import (
 	"net/http"
 )
 
-// ErrMetrics says that a server gave no metrics.
+// ErrMetrics means that a server's metrics could not be read.
 var ErrMetrics = errors.New("process: no metrics")
 
-// Runtime is what a server tells of its Go runtime. A figure that the server does
-// not tell is NaN.
+// Runtime holds metrics of a server's Go runtime. Those that the server does not
+// export are NaN.
 type Runtime struct {
 	Goroutines float64
 	Heap       float64 // bytes in use
@@ -20,7 +20,7 @@ type Runtime struct {
 	GCPause    float64 // seconds, the longest of the recent ones
 }
 
-// ReadRuntime asks the server on address internal for its metrics.
+// ReadRuntime reads the metrics of the server on address internal.
 func ReadRuntime(ctx context.Context, client *http.Client, internal string) (Runtime, error) {
 	fail := func(err error) (Runtime, error) {
 		return Runtime{}, fmt.Errorf("%w: %w", ErrMetrics, err)

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startOn starts cmd on the given CPUs: the child inherits the affinity of the
-// thread that forks it, so that not even its first thread runs elsewhere.
+// startOn starts cmd on the given CPUs. The child inherits the affinity of the thread
+// that forks it, so that even its first thread runs nowhere else.
 func startOn(cmd *exec.Cmd, cpus []int) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	// Ctrl-C reaches this process only, which then ends the others in order
+	// Ctrl-C reaches this process only, which then ends the others in order.
 	cmd.SysProcAttr.Setpgid = true
 	if len(cpus) == 0 {
 		return cmd.Start()
@@ -59,7 +59,7 @@ func Pin(cpus ...int) error {
 		if err != nil {
 			continue
 		}
-		// threads started meanwhile inherit it from one of these
+		// threads started meanwhile inherit it
 		if err := unix.SchedSetaffinity(id, &set); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("process: set CPUs %v: %w", cpus, err)
 		}
@@ -67,9 +67,8 @@ func Pin(cpus ...int) error {
 	return nil
 }
 
-// CPU is what process pid (0: this one) has used of user and system time, in all
-// its threads, those that ended included, as the scheduler counts it: in
-// nanoseconds, not in clock ticks.
+// CPU returns the user and system time of process pid (0 means this one), with all of
+// its threads, as the scheduler counts it: in nanoseconds rather than clock ticks.
 func CPU(pid int) (time.Duration, error) {
 	clock := int32(unix.CLOCK_PROCESS_CPUTIME_ID)
 	if pid != 0 {
@@ -83,7 +82,7 @@ func CPU(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// ReadMemory reads what memory process pid (0: this one) holds.
+// ReadMemory returns the memory of process pid (0 means this one).
 func ReadMemory(pid int) (Memory, error) {
 	dir := "self"
 	if pid != 0 {

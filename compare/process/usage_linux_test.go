@@ -57,19 +57,3 @@ func TestUsage(t *testing.T) {
 		t.Error("memory of a process that is gone")
 	}
 }
-
-func TestRedis(t *testing.T) {
-	r, err := StartRedis()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ping(r.Addr()); err != nil {
-		t.Error(err)
-	}
-	if err := r.Stop(time.Minute); err != nil {
-		t.Error(err)
-	}
-	if err := ping(r.Addr()); err == nil {
-		t.Error("answers after its end")
-	}
-}

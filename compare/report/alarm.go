@@ -21,7 +21,7 @@ func (r *Report) alarms() (lines []string) {
 	for i := range r.folder.Samples {
 		if s := &r.folder.Samples[i]; !s.Sound() {
 			flawed++
-			if name := s.Arm + " in " + s.Name(); !slices.Contains(where, name) {
+			if name := s.Variant + " in " + s.Name(); !slices.Contains(where, name) {
 				where = append(where, name)
 			}
 		}
@@ -52,10 +52,10 @@ func (r *Report) disturbed() (n int) {
 	return n
 }
 
-// trouble is a run, or a pair of arm and scenario, that has no figures or none to
+// trouble is a run, or a pair of variant and scenario, that has no figures or none to
 // be trusted.
 type trouble struct {
-	Kind, Arm, Scenario, Runs, Why string
+	Kind, Variant, Scenario, Runs, Why string
 }
 
 func (r *Report) troubles() (list []trouble) {
@@ -64,15 +64,15 @@ func (r *Report) troubles() (list []trouble) {
 		return strings.TrimSpace(m.ScenarioOf(scenario).Title + " " + point)
 	}
 	for _, f := range m.Failed {
-		list = append(list, trouble{"failed", f.Arm, title(f.Scenario, ""), fmt.Sprint(f.Repeat), f.Why})
+		list = append(list, trouble{"failed", f.Variant, title(f.Scenario, ""), fmt.Sprint(f.Repeat), f.Why})
 	}
 	for i := range r.folder.Samples {
 		if s := &r.folder.Samples[i]; !s.Sound() {
-			list = append(list, trouble{"flawed", s.Arm, title(s.Scenario, s.Point), fmt.Sprint(s.Repeat), strings.Join(s.Flaws, "; ")})
+			list = append(list, trouble{"flawed", s.Variant, title(s.Scenario, s.Point), fmt.Sprint(s.Repeat), strings.Join(s.Flaws, "; ")})
 		}
 	}
 	for _, s := range m.Skipped {
-		list = append(list, trouble{"not run", s.Arm, title(s.Scenario, ""), "all", s.Why})
+		list = append(list, trouble{"not run", s.Variant, title(s.Scenario, ""), "all", s.Why})
 	}
 	return append(list, r.missing()...)
 }
@@ -82,10 +82,10 @@ func (r *Report) missing() (list []trouble) {
 	m := &r.folder.Manifest
 	for _, s := range m.Scenarios {
 		points := r.of(s.Name)
-		for _, a := range m.Arms {
+		for _, a := range m.Variants {
 			have := slices.ContainsFunc(points, func(p *result.Point) bool { return len(p.Samples(a.Name)) > 0 })
-			told := slices.ContainsFunc(m.Failed, func(f result.Failed) bool { return f.Arm == a.Name && f.Scenario == s.Name }) ||
-				slices.ContainsFunc(m.Skipped, func(k result.Skipped) bool { return k.Arm == a.Name && k.Scenario == s.Name })
+			told := slices.ContainsFunc(m.Failed, func(f result.Failed) bool { return f.Variant == a.Name && f.Scenario == s.Name }) ||
+				slices.ContainsFunc(m.Skipped, func(k result.Skipped) bool { return k.Variant == a.Name && k.Scenario == s.Name })
 			if !have && !told {
 				list = append(list, trouble{"not run", a.Name, s.Title, "all", "the measurement ended before"})
 			}

@@ -16,7 +16,7 @@ import (
 // nameAlign puts the middle of small letters beside the middle of a bar.
 const nameAlign = text.YAlignment(-0.62)
 
-// bars shows one metric of one point: a bar an arm, a ring a run; nil where no arm
+// bars shows one metric of one point: a bar a variant, a ring a run; nil where no variant
 // has it.
 func (r *Report) bars(name, title string, p *result.Point, metric result.Metric) (*chart, error) {
 	c := &chart{name: name, title: title, plot: newPlot(), width: chartWidth, about: "median; rings: single runs"}
@@ -27,7 +27,7 @@ func (r *Report) bars(name, title string, p *result.Point, metric result.Metric)
 		return nil, nil
 	}
 	rows := 0
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		if p.Figure(a, metric.ID).Have() {
 			rows++
 		}
@@ -40,16 +40,16 @@ func (r *Report) bars(name, title string, p *result.Point, metric result.Metric)
 	return c, nil
 }
 
-// addBars draws the bars of the arms, the first on top, each with its figure
+// addBars draws the bars of the variants, the first on top, each with its figure
 // beside it, on a plot of that width.
 func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, full vg.Length, runs bool) error {
 	type bar struct {
-		arm string
-		f   result.Figure
+		variant string
+		f       result.Figure
 	}
 	var list []bar
 	least, most := 0.0, 0.0
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		if f := at.Figure(a, metric.ID); f.Have() {
 			list = append(list, bar{a, f})
 			least, most = math.Min(least, f.Low), math.Max(most, f.Top)
@@ -62,13 +62,13 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 	look.YAlign = text.YCenter
 	width := full
 	for _, b := range list {
-		width = min(width, full-look.Width(b.arm)-8)
+		width = min(width, full-look.Width(b.variant)-8)
 	}
 	var names []plot.Tick
 	for i, b := range list {
 		y := float64(len(list) - 1 - i)
-		names = append(names, plot.Tick{Value: y, Label: b.arm})
-		t := r.tones[b.arm]
+		names = append(names, plot.Tick{Value: y, Label: b.variant})
+		t := r.tones[b.variant]
 		chart, err := plotter.NewBarChart(plotter.Values{b.f.Median}, 20)
 		if err != nil {
 			return err
@@ -118,11 +118,11 @@ func (r *Report) addBars(p *plot.Plot, at *result.Point, metric result.Metric, f
 	return nil
 }
 
-// chart of the ledger: what the article reckons and what each arm holds, stacked
+// chart of the ledger: what the article reckons and what each variant holds, stacked
 // by item.
 func (l *ledger) chart() (*chart, error) {
 	rows := []string{"the article"}
-	for _, a := range l.r.arms {
+	for _, a := range l.r.variants {
 		if l.point.Figure(a, result.LedgerTotal).Have() {
 			rows = append(rows, a)
 		}
@@ -249,7 +249,7 @@ func addNames(p *plot.Plot, list []segment, unit vg.Length) error {
 
 func (l *ledger) says() string {
 	parts := []string{"User memory of one connection: the article " + amount(24*kilo, "B")}
-	for _, a := range l.r.arms {
+	for _, a := range l.r.variants {
 		if f := l.point.Figure(a, result.LedgerTotal); f.Have() {
 			parts = append(parts, a+" "+spread(f, "B"))
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // Bench writes the samples in Go benchmark format, a line each, so that benchstat
-// reads them: arm, connections and rate are in the name (benchstat -col /arm).
+// reads them: variant, connections and rate are in the name (benchstat -col /variant).
 // Runs with flaws are left out; a line that benchstat does not read says so.
 func (r *Report) Bench(w io.Writer) error {
 	b := bufio.NewWriter(w)
@@ -40,15 +40,15 @@ func (r *Report) Bench(w io.Writer) error {
 	}
 	for _, p := range r.points {
 		most := 0
-		for _, a := range r.arms {
+		for _, a := range r.variants {
 			for _, s := range p.Samples(a) {
 				most = max(most, s.Connections)
 			}
 		}
-		for _, a := range r.arms {
+		for _, a := range r.variants {
 			for _, s := range p.Samples(a) {
 				if !s.Sound() {
-					fmt.Fprintf(b, "# left out: %s, %s, run %d: %s\n", s.Arm, s.Name(), s.Repeat, strings.Join(s.Flaws, "; "))
+					fmt.Fprintf(b, "# left out: %s, %s, run %d: %s\n", s.Variant, s.Name(), s.Repeat, strings.Join(s.Flaws, "; "))
 					continue
 				}
 				benchLine(b, p, s, most)
@@ -65,7 +65,7 @@ func (r *Report) Bench(w io.Writer) error {
 // must not have another name.
 func benchLine(b *bufio.Writer, p *result.Point, s *result.Sample, connections int) {
 	// the last part has no dash, for what follows one is taken as GOMAXPROCS
-	fmt.Fprintf(b, "Benchmark%s/arm=%s/connections=%d/x=%s\t1", camel(s.Scenario), s.Arm, connections, strings.ReplaceAll(fmt.Sprint(s.X), "-", ""))
+	fmt.Fprintf(b, "Benchmark%s/variant=%s/connections=%d/x=%s\t1", camel(s.Scenario), s.Variant, connections, strings.ReplaceAll(fmt.Sprint(s.X), "-", ""))
 	for _, metric := range p.Metrics() {
 		if v, ok := s.Values[metric.ID]; ok && !math.IsNaN(v) && !math.IsInf(v, 0) {
 			if metric.Unit == "MB" {

@@ -26,8 +26,8 @@ func (m markup) text(s string) string {
 	return s
 }
 
-// mark is s in a class of the page's style sheet. The words must say it all, for
-// plain text has no classes.
+// mark returns s in a class of the page's style sheet. The words must say everything,
+// because plain text has no classes.
 func (m markup) mark(class, s string) string {
 	if m == page && s != "" {
 		return `<span class="` + class + `">` + m.text(s) + `</span>`
@@ -65,7 +65,7 @@ func (m markup) figure(f result.Figure, metric result.Metric) string {
 	return s
 }
 
-// judged is a figure, and below it what it is beside the base's.
+// judged is a figure and, below it, its comparison with that of the base.
 func (m markup) judged(metric result.Metric, base, f result.Figure) string {
 	s := m.figure(f, metric)
 	if j := judge(metric, base, f); j.says != "" {
@@ -74,22 +74,22 @@ func (m markup) judged(metric result.Metric, base, f result.Figure) string {
 	return s
 }
 
-// of puts the name of an arm before its cell, for screens too narrow for columns.
-func (m markup) of(arm, cell string) string {
+// of puts the name of a variant before its cell, for screens too narrow for columns.
+func (m markup) of(variant, cell string) string {
 	if m == plain {
 		return cell
 	}
-	return `<span class="who">` + m.text(arm) + `</span><span class="cell">` + cell + `</span>`
+	return `<span class="who">` + m.text(variant) + `</span><span class="cell">` + cell + `</span>`
 }
 
-// judgement is what one figure is beside another.
+// judgement is the comparison of one figure with another.
 type judgement struct {
 	verdict     result.Verdict
 	class, says string
 }
 
-// judge compares f with base. Figures of flawed runs are compared and not judged:
-// who did not deliver did not pay either.
+// judge compares f with base. Figures of flawed runs are compared but not judged,
+// because what was not delivered did not cost anything.
 func judge(metric result.Metric, base, f result.Figure) judgement {
 	v := result.Judge(metric, base, f)
 	by := change(result.Ratio(base, f))
@@ -111,11 +111,11 @@ func judge(metric result.Metric, base, f result.Figure) judgement {
 	return judgement{v, "worse", add("worse")}
 }
 
-// bound says what held the runs of a point back, arm by arm where they differ.
+// bound returns what limited the runs of a point, for each variant if they differ.
 func (r *Report) bound(p *result.Point) string {
 	var all []string
 	seen := make(map[string][]string)
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		samples := p.Samples(a)
 		if len(samples) == 0 {
 			continue
@@ -129,7 +129,7 @@ func (r *Report) bound(p *result.Point) string {
 	if len(all) == 1 {
 		return boundSays(all[0])
 	}
-	// the one that bounded most arms comes last, for "others"
+	// the one that bounded most variants comes last, for "others"
 	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(len(seen[a]), len(seen[b])) })
 	for i, b := range all {
 		who := strings.Join(seen[b], ", ")

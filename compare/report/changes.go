@@ -13,14 +13,14 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// ErrNothing says that two folders have nothing in common.
-var ErrNothing = errors.New("report: the two folders have no arm and scenario in common")
+// ErrNothing means that two folders have nothing in common.
+var ErrNothing = errors.New("report: the two folders have no variant and scenario in common")
 
-// Changes compares two folders, arm by arm and point by point: medians, ranges,
+// Changes compares two folders, variant by variant and point by point: medians, ranges,
 // the p of the Mann-Whitney U test, and result.Judge's word. The lines are no longer
 // than columns.
 func Changes(w io.Writer, before, after *Report, columns int) error {
-	t := newTable([]string{"", "arm", "before", "after", "change", "p", ""}, 1, 6)
+	t := newTable([]string{"", "variant", "before", "after", "change", "p", ""}, 1, 6)
 	n := make(map[result.Verdict]int)
 	rows := 0
 	for _, p := range before.points {
@@ -38,7 +38,7 @@ func Changes(w io.Writer, before, after *Report, columns int) error {
 			}
 			title := name + "\n" + metric.Name
 			t.AppendSeparator()
-			for _, a := range before.arms {
+			for _, a := range before.variants {
 				was, is := p.Figure(a, metric.ID), q.Figure(a, metric.ID)
 				if !was.Have() || !is.Have() {
 					continue
@@ -104,8 +104,8 @@ func significance(a, b result.Figure) string {
 	return fmt.Sprintf("%.3f", c.P)
 }
 
-// unlike are the ways in which two folders were not measured alike, a line each:
-// what differs between them may be due to these.
+// unlike returns the differences in how two folders were measured, one a line:
+// differences of figures may be due to these.
 func unlike(a, b *Report) (lines []string) {
 	m, n := &a.folder.Manifest, &b.folder.Manifest
 	for _, d := range []struct{ what, before, after string }{
@@ -126,10 +126,10 @@ func unlike(a, b *Report) (lines []string) {
 			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", s.Name, s.Load, n.Scenarios[i].Load))
 		}
 	}
-	for _, x := range m.Arms {
-		i := slices.IndexFunc(n.Arms, func(o result.Arm) bool { return o.Name == x.Name })
-		if i >= 0 && !slices.Equal(n.Arms[i].Env, x.Env) {
-			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", x.Name, strings.Join(x.Env, " "), strings.Join(n.Arms[i].Env, " ")))
+	for _, x := range m.Variants {
+		i := slices.IndexFunc(n.Variants, func(o result.Variant) bool { return o.Name == x.Name })
+		if i >= 0 && !slices.Equal(n.Variants[i].Env, x.Env) {
+			lines = append(lines, fmt.Sprintf("not measured alike: %s was %q, is %q", x.Name, strings.Join(x.Env, " "), strings.Join(n.Variants[i].Env, " ")))
 		}
 	}
 	return lines

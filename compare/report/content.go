@@ -16,7 +16,7 @@ import (
 type content struct {
 	Title    string
 	Manifest *result.Manifest
-	Arms     []armSays
+	Variants []variantSays
 	Base     string
 	Alarms   []string
 	Tiles    []tile
@@ -32,7 +32,7 @@ type content struct {
 	Runs     int
 }
 
-type armSays struct {
+type variantSays struct {
 	Name, Says string
 	Tone       int
 }
@@ -40,9 +40,9 @@ type armSays struct {
 // tile is one sentence of the summary.
 type tile struct {
 	What    string
-	Ratio   string // how the favourite arm stands to the first
+	Ratio   string // how the favourite variant stands to the first
 	Class   string
-	Figures []armSays
+	Figures []variantSays
 }
 
 type lossSays struct {
@@ -90,16 +90,16 @@ func (c *content) charts() (all []*chart) {
 func (r *Report) content() (content, error) {
 	m := &r.folder.Manifest
 	c := content{
-		Title: strings.Join(r.arms, ", "), Manifest: m, Base: r.base(), Alarms: r.alarms(), Tiles: r.tiles(),
+		Title: strings.Join(r.variants, ", "), Manifest: m, Base: r.base(), Alarms: r.alarms(), Tiles: r.tiles(),
 		Head: template.HTML(r.headTable(page).RenderHTML()), How: r.how(), Troubles: r.troubles(),
 		Style: styleSheet(), Facts: r.facts(), Settings: r.settings(), Runs: len(r.folder.Samples),
 	}
-	for _, a := range m.Arms {
+	for _, a := range m.Variants {
 		says := strings.Join(a.Env, " ")
 		if a.External != "" {
 			says = "external server at " + a.External
 		}
-		c.Arms = append(c.Arms, armSays{a.Name, says, r.tones[a.Name].class})
+		c.Variants = append(c.Variants, variantSays{a.Name, says, r.tones[a.Name].class})
 	}
 	for _, l := range r.losses() {
 		c.Losses = append(c.Losses, lossSays{l.title(), l.says(), len(l.worse) == 0})
@@ -202,11 +202,11 @@ func overMetrics(points []*result.Point) (list []result.Metric) {
 	return list
 }
 
-// connectTime merges the connect times of an arm's runs.
-func connectTime(p *result.Point) func(arm string) (*hdrhistogram.Histogram, error) {
-	return func(arm string) (*hdrhistogram.Histogram, error) {
+// connectTime merges the connect times of a variant's runs.
+func connectTime(p *result.Point) func(variant string) (*hdrhistogram.Histogram, error) {
+	return func(variant string) (*hdrhistogram.Histogram, error) {
 		var parts []load.Histogram
-		for _, s := range p.Samples(arm) {
+		for _, s := range p.Samples(variant) {
 			if s.ConnectTime != "" {
 				parts = append(parts, s.ConnectTime)
 			}
@@ -221,7 +221,7 @@ func connectTime(p *result.Point) func(arm string) (*hdrhistogram.Histogram, err
 // flaws of a scenario's runs, a line each.
 func (r *Report) flaws(points []*result.Point) (lines []string) {
 	for _, p := range points {
-		for _, a := range r.arms {
+		for _, a := range r.variants {
 			for _, s := range p.Samples(a) {
 				if !s.Sound() {
 					lines = append(lines, strings.TrimSpace(a+" "+p.Name)+fmt.Sprintf(", run %d: %s", s.Repeat, strings.Join(s.Flaws, "; ")))
@@ -257,7 +257,7 @@ func (r *Report) summary() (list []shown) {
 			continue
 		}
 		p := points[len(points)-1]
-		for _, a := range r.arms {
+		for _, a := range r.variants {
 			if p.Figure(a, s.metric).Have() {
 				list = append(list, shown{s.what, p, result.MetricOf(s.metric)})
 				break
@@ -267,17 +267,17 @@ func (r *Report) summary() (list []shown) {
 	return list
 }
 
-// compared is the arm that the tiles put beside the first: the favourite, or else
+// compared is the variant that the tiles put beside the first: the favourite, or else
 // the last.
 func (r *Report) compared() string {
-	if slices.Contains(r.arms, favorite) && r.base() != favorite {
+	if slices.Contains(r.variants, favorite) && r.base() != favorite {
 		return favorite
 	}
-	return r.arms[len(r.arms)-1]
+	return r.variants[len(r.variants)-1]
 }
 
-// ratio says how the compared arm stands to the first; "" where there is but one
-// arm or figure.
+// ratio says how the compared variant stands to the first; "" where there is but one
+// variant or figure.
 func (r *Report) ratio(s shown) (says, class string) {
 	other := r.compared()
 	if other == r.base() {
@@ -300,12 +300,12 @@ func (r *Report) tiles() (list []tile) {
 	for _, s := range r.summary() {
 		t := tile{What: s.what}
 		t.Ratio, t.Class = r.ratio(s)
-		for _, a := range r.arms {
+		for _, a := range r.variants {
 			f := s.point.Figure(a, s.metric.ID)
 			if !f.Have() {
 				continue
 			}
-			t.Figures = append(t.Figures, armSays{a, amount(f.Median, s.metric.Unit), r.tones[a].class})
+			t.Figures = append(t.Figures, variantSays{a, amount(f.Median, s.metric.Unit), r.tones[a].class})
 		}
 		list = append(list, t)
 	}
@@ -317,7 +317,7 @@ func (r *Report) facts() (list []fact) {
 	m := &r.folder.Manifest
 	add := func(name, format string, a ...any) { list = append(list, fact{name, fmt.Sprintf(format, a...)}) }
 	add("measured", "%s to %s", m.Started.UTC().Format("2006-01-02 15:04 MST"), m.Ended.UTC().Format("15:04 MST"))
-	add("profile", "%s: %d of %d runs, up to %s of every arm in every scenario", m.Profile, m.Done, m.Planned, count(m.Repeats, "repeat"))
+	add("profile", "%s: %d of %d runs, up to %s of every variant in every scenario", m.Profile, m.Done, m.Planned, count(m.Repeats, "repeat"))
 	add("order", "%s", m.Order)
 	virtual := ""
 	if m.Host.Virtual {

@@ -12,10 +12,10 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// repeats of every arm in the folder that tests read.
+// repeats of every variant in the folder that tests read.
 const repeats = 5
 
-// folder writes a results folder: two arms, a scenario of each kind, one run that
+// folder writes a results folder: two variants, a scenario of each kind, one run that
 // failed, one that lost messages, one scenario that was not run. edit changes it
 // before it is written.
 func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string {
@@ -24,11 +24,11 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 	m := result.Manifest{
 		Started: start, Ended: start.Add(3 * time.Minute), Profile: "full", Planned: 41, Done: 40, Partial: "1 of 41 runs failed",
 		Repeats: repeats, Order: "A B in odd repeats and B A in even ones", Commit: "abc123", Server: "tandem 1.0", Go: "go1.26",
-		Redis:  result.Redis{Version: "redis-server 7.0"},
-		Host:   result.Host{OS: "linux", Arch: "amd64", Kernel: "6.18", CPU: "Test CPU", CPUs: 2, Memory: 8 << 30},
-		Limits: result.Limits{Files: 20000, Settings: map[string]string{"net.core.somaxconn": "4096"}},
-		CPUs:   result.CPUs{Server: []int{0}, Load: []int{1}, Redis: []int{1}, Says: "server on CPU [0]; the rest on [1]"},
-		Arms:   []result.Arm{{Name: "idiomatic", Env: []string{"MODE=idiomatic"}}, {Name: "optimized", Env: []string{"MODE=optimized"}}},
+		Redis:    result.Redis{Version: "redis-server 7.0"},
+		Host:     result.Host{OS: "linux", Arch: "amd64", Kernel: "6.18", CPU: "Test CPU", CPUs: 2, Memory: 8 << 30},
+		Limits:   result.Limits{Files: 20000, Settings: map[string]string{"net.core.somaxconn": "4096"}},
+		CPUs:     result.CPUs{Server: []int{0}, Load: []int{1}, Redis: []int{1}, Says: "server on CPU [0]; the rest on [1]"},
+		Variants: []result.Variant{{Name: "idiomatic", Env: []string{"MODE=idiomatic"}}, {Name: "optimized", Env: []string{"MODE=optimized"}}},
 		Scenarios: []result.Scenario{
 			{Name: "idle", Title: "Idle memory", Shows: "Memory.", Load: "100 to 200 connections"},
 			{Name: "storm", Title: "Connect storm", Shows: "Connects.", Load: "200 connections"},
@@ -37,8 +37,8 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 			{Name: "redis-restart", Title: "Redis restart", Shows: "Recovery.", Load: "200 connections"},
 			{Name: "ledger", Title: "The article's ledger", Shows: "Bytes.", Load: "100 to 200 connections"},
 		},
-		Skipped: []result.Skipped{{Arm: "idiomatic", Scenario: "redis-restart", Why: "<b>not ours</b>"}, {Arm: "optimized", Scenario: "redis-restart", Why: "not ours"}},
-		Failed:  []result.Failed{{Arm: "optimized", Scenario: "storm", Repeat: 5, Why: "the server died: <script>boom()</script>"}},
+		Skipped: []result.Skipped{{Variant: "idiomatic", Scenario: "redis-restart", Why: "<b>not ours</b>"}, {Variant: "optimized", Scenario: "redis-restart", Why: "not ours"}},
+		Failed:  []result.Failed{{Variant: "optimized", Scenario: "storm", Repeat: 5, Why: "the server died: <script>boom()</script>"}},
 		Args:    []string{"-profile", "full"}, Repeat: "go run ./compare run -profile full",
 	}
 	var samples []result.Sample
@@ -55,25 +55,25 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 			name                                 string
 			memory, connect, delivery, p99, idle float64
 		}{{"idiomatic", 24000, 80, 14, 10, 5}, {"optimized", 240, 20, 14, 20, 0.2}} {
-			add(result.Sample{Arm: a.name, Scenario: "idle", Point: "100 connections", X: 100, Repeat: i, Values: map[string]float64{result.PSS: a.idle + 20}})
-			add(result.Sample{Arm: a.name, Scenario: "idle", Point: "200 connections", X: 200, Repeat: i, Values: map[string]float64{
+			add(result.Sample{Variant: a.name, Scenario: "idle", Point: "100 connections", X: 100, Repeat: i, Values: map[string]float64{result.PSS: a.idle + 20}})
+			add(result.Sample{Variant: a.name, Scenario: "idle", Point: "200 connections", X: 200, Repeat: i, Values: map[string]float64{
 				result.PSS: 2*a.idle + 20, result.PerConnection: a.memory + step, result.Kernel: 6000,
 			}})
 			if a.name != "optimized" || i != 5 {
-				add(result.Sample{Arm: a.name, Scenario: "storm", X: 200, Repeat: i, ConnectTime: histogram(t, 5e6, 50),
+				add(result.Sample{Variant: a.name, Scenario: "storm", X: 200, Repeat: i, ConnectTime: histogram(t, 5e6, 50),
 					Values: map[string]float64{result.ConnectCPU: a.connect + step, result.ConnectP99: 9}})
 			}
 			for _, rate := range []float64{3, 6} {
-				add(result.Sample{Arm: a.name, Scenario: "broadcast", Point: plainly(rate) + " a second", X: rate, Repeat: i, Latency: histogram(t, int64(a.p99*1e6/2), 200),
+				add(result.Sample{Variant: a.name, Scenario: "broadcast", Point: plainly(rate) + " a second", X: rate, Repeat: i, Latency: histogram(t, int64(a.p99*1e6/2), 200),
 					Values: map[string]float64{result.DeliveryCPU: a.delivery + step/2, result.P99: a.p99 + step/4, result.Max: 99}})
 			}
 			if a.name == "optimized" {
 				// less than before: bars to the left
-				add(result.Sample{Arm: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: -3 + step/2}})
+				add(result.Sample{Variant: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: -3 + step/2}})
 			} else {
-				add(result.Sample{Arm: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: 0.5}})
+				add(result.Sample{Variant: a.name, Scenario: "frozen", X: 40, Repeat: i, Values: map[string]float64{result.P99: 9, result.Growth: 0.5}})
 			}
-			add(result.Sample{Arm: a.name, Scenario: "ledger", X: 200, Repeat: i, Values: map[string]float64{
+			add(result.Sample{Variant: a.name, Scenario: "ledger", X: 200, Repeat: i, Values: map[string]float64{
 				result.LedgerStacks: a.memory / 2, result.LedgerRead: a.memory / 4, result.LedgerHeadroom: a.memory / 4, result.LedgerTotal: a.memory + 100, result.LedgerKernel: 3100,
 			}})
 		}
@@ -101,7 +101,7 @@ func folder(t *testing.T, edit func(*result.Manifest, *[]result.Sample)) string 
 // lossy takes 7 messages from one run of optimized in the first broadcast.
 func lossy(_ *result.Manifest, samples *[]result.Sample) {
 	for i := range *samples {
-		if s := &(*samples)[i]; s.Arm == "optimized" && s.X == 3 && s.Repeat == 2 {
+		if s := &(*samples)[i]; s.Variant == "optimized" && s.X == 3 && s.Repeat == 2 {
 			s.Counters.Delivered -= 7
 			s.Inspect(false)
 			return

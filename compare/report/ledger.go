@@ -32,10 +32,10 @@ func articleBytes(v float64) string {
 	return amount(v, "B")
 }
 
-// table has an item a row: the article's figure, and that of each arm.
+// table has an item a row: the article's figure, and that of each variant.
 func (l *ledger) table(m markup) table.Writer {
 	header := []string{"", "the article"}
-	for _, a := range l.r.arms {
+	for _, a := range l.r.variants {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
@@ -54,7 +54,7 @@ func (l *ledger) table(m markup) table.Writer {
 			}
 		}
 		row := table.Row{name, m.of("the article", articleBytes(item.Article))}
-		for _, a := range l.r.arms {
+		for _, a := range l.r.variants {
 			row = append(row, m.of(a, m.figure(l.point.Figure(a, item.ID), metric)))
 		}
 		t.AppendRow(row)
@@ -62,16 +62,16 @@ func (l *ledger) table(m markup) table.Writer {
 	return t
 }
 
-// total is what an arm's connection holds, in user memory and in the kernel. The
+// total is what a variant's connection holds, in user memory and in the kernel. The
 // fine heap profile that the ledger is made of costs memory itself, so that the
-// slope of the idle scenario is taken where there is one.
-func (l *ledger) total(arm string) (user, kernel float64) {
-	user, kernel = l.point.Figure(arm, result.LedgerTotal).Median, l.point.Figure(arm, result.LedgerKernel).Median
+// slope of the idle scenario is taken if there is one.
+func (l *ledger) total(variant string) (user, kernel float64) {
+	user, kernel = l.point.Figure(variant, result.LedgerTotal).Median, l.point.Figure(variant, result.LedgerKernel).Median
 	if p := l.idle(); p != nil {
-		if f := p.Figure(arm, result.PerConnection); f.Have() {
+		if f := p.Figure(variant, result.PerConnection); f.Have() {
 			user = f.Median
 		}
-		if f := p.Figure(arm, result.Kernel); f.Have() {
+		if f := p.Figure(variant, result.Kernel); f.Have() {
 			kernel = f.Median / 2 // both ends are on one host
 		}
 	}
@@ -91,7 +91,7 @@ func (l *ledger) idle() *result.Point {
 // projection is what the article's number of connections would hold.
 func (l *ledger) projection(m markup) table.Writer {
 	header := []string{"", "the article"}
-	for _, a := range l.r.arms {
+	for _, a := range l.r.variants {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
@@ -105,7 +105,7 @@ func (l *ledger) projection(m markup) table.Writer {
 	}
 	user, kernel := table.Row{"user memory", m.of("the article", amount(article*n, "B"))}, table.Row{"kernel, server's end", m.of("the article", "-")}
 	sum, share := table.Row{m.mark("total", "together"), m.of("the article", "-")}, table.Row{"kernel's share", m.of("the article", "-")}
-	for _, a := range l.r.arms {
+	for _, a := range l.r.variants {
 		u, k := l.total(a)
 		part := "-"
 		if s := k / (u + k); !math.IsNaN(s) && s > 0 {

@@ -13,12 +13,12 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// line is one arm's curve.
+// line is one variant's curve.
 type line struct {
-	arm    string
-	points plotter.XYs
-	errors plotter.YErrors // of each point, where there are any
-	marks  plotter.XYs     // where shapes are drawn; nil: on every point
+	variant string
+	points  plotter.XYs
+	errors  plotter.YErrors // of each point, where there are any
+	marks   plotter.XYs     // where shapes are drawn; nil: on every point
 }
 
 func (r *Report) addLines(c *chart, lines []line) error {
@@ -28,7 +28,7 @@ func (r *Report) addLines(c *chart, lines []line) error {
 	g.Horizontal.Dashes, g.Horizontal.Width = nil, 1
 	p.Add(g)
 	for _, l := range lines {
-		t := r.tones[l.arm]
+		t := r.tones[l.variant]
 		curve, err := plotter.NewLine(l.points)
 		if err != nil {
 			return fmt.Errorf("report: draw %s: %w", c.name, err)
@@ -57,7 +57,7 @@ func (r *Report) addLines(c *chart, lines []line) error {
 			p.Add(bars)
 		}
 		p.Add(shapes)
-		c.legend = append(c.legend, entry{l.arm, []plot.Thumbnailer{curve, shapes}})
+		c.legend = append(c.legend, entry{l.variant, []plot.Thumbnailer{curve, shapes}})
 	}
 	return nil
 }
@@ -67,8 +67,8 @@ func (r *Report) addLines(c *chart, lines []line) error {
 func (r *Report) overX(name string, points []*result.Point, metric result.Metric, x string) (*chart, error) {
 	var lines []line
 	biggest := 0.0
-	for _, a := range r.arms {
-		l := line{arm: a}
+	for _, a := range r.variants {
+		l := line{variant: a}
 		for _, p := range points {
 			if f := p.Figure(a, metric.ID); f.Have() {
 				l.points = append(l.points, plotter.XY{X: p.X, Y: f.Median})
@@ -125,7 +125,7 @@ func apart(ticks []plot.Tick, most float64) []plot.Tick {
 
 func (r *Report) saysLast(p *result.Point, metric result.Metric) string {
 	var parts []string
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		if f := p.Figure(a, metric.ID); f.Have() {
 			parts = append(parts, a+" "+spread(f, metric.Unit))
 		}
@@ -133,8 +133,8 @@ func (r *Report) saysLast(p *result.Point, metric result.Metric) string {
 	return strings.TrimPrefix(p.Name+": ", ": ") + strings.Join(parts, "; ")
 }
 
-// curve shows the percentiles of merged histograms; nil where no arm has one.
-func (r *Report) curve(name, title string, of func(arm string) (*hdrhistogram.Histogram, error)) (*chart, error) {
+// curve shows the percentiles of merged histograms; nil where no variant has one.
+func (r *Report) curve(name, title string, of func(variant string) (*hdrhistogram.Histogram, error)) (*chart, error) {
 	c := &chart{
 		name: name, title: title, about: "ms at each percentile, both axes logarithmic; all runs merged",
 		plot: newPlot(), width: chartWidth, high: chartHigh,
@@ -142,7 +142,7 @@ func (r *Report) curve(name, title string, of func(arm string) (*hdrhistogram.Hi
 	var lines []line
 	var says []string
 	least, most, last := math.Inf(1), 0.0, 0.0
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		h, err := of(a)
 		if err != nil {
 			return nil, fmt.Errorf("report: latency of %s: %w", a, err)
@@ -150,7 +150,7 @@ func (r *Report) curve(name, title string, of func(arm string) (*hdrhistogram.Hi
 		if h == nil || h.TotalCount() == 0 {
 			continue
 		}
-		l := line{arm: a}
+		l := line{variant: a}
 		end := math.Max(math.Log10(float64(h.TotalCount())), 1)
 		end = math.Min(end, 5)
 		at := func(x float64) plotter.XY {

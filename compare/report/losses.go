@@ -6,28 +6,28 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// favorite is the arm whose defeats are listed in full, where there is one of
-// that name.
+// favorite is the variant whose defeats are listed in full, if there is one with that
+// name.
 const favorite = "optimized"
 
-// losses is where one arm is worse than another.
+// losses is where one variant is worse than another.
 type losses struct {
-	arm, than string
-	worse     []string // beyond the noise
-	unsure    []string // one run each
-	judged    int      // comparisons that had a verdict
-	noise     int      // of them within the noise
-	flawed    int      // comparisons that could not be judged
+	variant, than string
+	worse         []string // beyond the noise
+	unsure        []string // one run each
+	judged        int      // comparisons that had a verdict
+	noise         int      // of them within the noise
+	flawed        int      // comparisons that could not be judged
 }
 
-// losses compares the favourite arm with every other one; where there is none,
-// every arm with the first.
+// losses compares the favorite with every other variant, or if there is no favorite,
+// every variant with the first.
 func (r *Report) losses() (list []losses) {
 	have := false
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		have = have || a == favorite
 	}
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		switch {
 		case have && a != favorite:
 			list = append(list, r.lost(favorite, a))
@@ -38,11 +38,11 @@ func (r *Report) losses() (list []losses) {
 	return list
 }
 
-func (r *Report) lost(arm, than string) losses {
-	l := losses{arm: arm, than: than}
+func (r *Report) lost(variant, than string) losses {
+	l := losses{variant: variant, than: than}
 	for _, p := range r.points {
 		for _, m := range p.Metrics() {
-			base, f := p.Figure(than, m.ID), p.Figure(arm, m.ID)
+			base, f := p.Figure(than, m.ID), p.Figure(variant, m.ID)
 			if m.Plain || !base.Have() || !f.Have() {
 				continue
 			}
@@ -59,7 +59,7 @@ func (r *Report) lost(arm, than string) losses {
 			if by := change(result.Ratio(base, f)); by != "" {
 				says += ", " + by
 			}
-			says += blame(p, arm, than)
+			says += blame(p, variant, than)
 			switch result.Judge(m, base, f) {
 			case result.Worse:
 				l.worse = append(l.worse, says)
@@ -75,9 +75,10 @@ func (r *Report) lost(arm, than string) losses {
 	return l
 }
 
-// blame says when it was not the server that held one of two arms' runs back.
-func blame(p *result.Point, arms ...string) string {
-	for _, a := range arms {
+// blame reports what limited the runs of one of two variants, if it was not the
+// server.
+func blame(p *result.Point, variants ...string) string {
+	for _, a := range variants {
 		switch b := commonest(p.Samples(a)); b {
 		case result.BoundLoad, result.BoundPublish, result.BoundShared, result.BoundOthers:
 			return fmt.Sprintf(" (the runs of %s were bounded by %s, not by the server)", a, b)
@@ -86,7 +87,7 @@ func blame(p *result.Point, arms ...string) string {
 	return ""
 }
 
-func (l losses) title() string { return fmt.Sprintf("Where %s loses to %s", l.arm, l.than) }
+func (l losses) title() string { return fmt.Sprintf("Where %s loses to %s", l.variant, l.than) }
 
 // says lists the defeats, or says that there were none.
 func (l losses) says() (lines []string) {

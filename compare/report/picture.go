@@ -21,7 +21,7 @@ const (
 	pictureTop   = vg.Length(64)
 )
 
-// picture shows the summary in one: small bars for every figure, and how the arms
+// picture shows the summary in one: small bars for every figure, and how the variants
 // stand to each other. It is drawn for light and dark pages, and as pixels; there
 // is none where nothing of the summary was measured.
 func (r *Report) picture() (files []named, err error) {
@@ -31,7 +31,7 @@ func (r *Report) picture() (files []named, err error) {
 	}
 	columns := min(2, len(list))
 	rows := (len(list) + columns - 1) / columns
-	panel := 44 + vg.Length(len(r.arms))*30
+	panel := 44 + vg.Length(len(r.variants))*30
 	high := pictureTop + vg.Length(rows)*(panel+18) + 8
 	var failed error
 	paint := func(dc draw.Canvas) {

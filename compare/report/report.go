@@ -20,58 +20,57 @@ const (
 	ChartsDir   = "charts"
 )
 
-// Report is a results folder that was read and found whole. It may be used by
-// one goroutine at a time.
+// Report is a results folder that has been read and checked. It may be used by one
+// goroutine at a time.
 type Report struct {
-	folder *result.Folder
-	points []*result.Point
-	arms   []string
-	tones  map[string]tone // of arms
+	folder   *result.Folder
+	points   []*result.Point
+	variants []string
+	tones    map[string]tone // of variants
 }
 
-// Load reads a folder. Errors are result.ErrFolder, in one line that says which
-// file is not as it should be.
+// Load reads a folder. Errors are result.ErrFolder and name the file that is damaged.
 func Load(path string) (*Report, error) {
 	folder, err := result.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{folder: folder, points: folder.Points(), arms: folder.ArmNames()}
+	r := &Report{folder: folder, points: folder.Points(), variants: folder.VariantNames()}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, a := range folder.Manifest.Arms {
+	for _, a := range folder.Manifest.Variants {
 		names = append(names, a.Name)
 	}
 	r.tones = tonesOf(names)
 	return r, nil
 }
 
-// check finds what would make a figure look whole that is not.
+// check finds damage that would make incomplete figures look complete.
 func (r *Report) check() error {
 	bad := func(i int, format string, a ...any) error {
 		return fmt.Errorf("%w: %s/%s: sample %d: %s: the folder is damaged", result.ErrFolder, r.folder.Path, result.SamplesFile, i+1, fmt.Sprintf(format, a...))
 	}
 	type key struct {
-		arm, scenario, point string
-		repeat               int
+		variant, scenario, point string
+		repeat                   int
 	}
 	seen := make(map[key]bool)
 	for i := range r.folder.Samples {
 		s := &r.folder.Samples[i]
-		k := key{s.Arm, s.Scenario, s.Point, s.Repeat}
+		k := key{s.Variant, s.Scenario, s.Point, s.Repeat}
 		switch {
-		case s.Arm == "" || s.Scenario == "":
-			return bad(i, "it names no arm or no scenario")
-		case !slices.Contains(r.arms, s.Arm):
-			return bad(i, "%s does not know its arm %q", result.ManifestFile, s.Arm)
+		case s.Variant == "" || s.Scenario == "":
+			return bad(i, "it names no variant or no scenario")
+		case !slices.Contains(r.variants, s.Variant):
+			return bad(i, "%s does not know its variant %q", result.ManifestFile, s.Variant)
 		case !slices.ContainsFunc(r.folder.Manifest.Scenarios, func(m result.Scenario) bool { return m.Name == s.Scenario }):
 			return bad(i, "%s does not know its scenario %q", result.ManifestFile, s.Scenario)
 		case len(s.Values) == 0:
 			return bad(i, "it has no figures")
 		case seen[k]:
-			return bad(i, "%s of %s, repeat %d, is there twice", s.Name(), s.Arm, s.Repeat)
+			return bad(i, "%s of %s, repeat %d, is there twice", s.Name(), s.Variant, s.Repeat)
 		}
 		seen[k] = true
 		for _, h := range []load.Histogram{s.Latency, s.ConnectTime} {
@@ -86,8 +85,8 @@ func (r *Report) check() error {
 	return nil
 }
 
-// base is the arm that others are compared with: the first.
-func (r *Report) base() string { return r.arms[0] }
+// base is the variant that others are compared with: the first.
+func (r *Report) base() string { return r.variants[0] }
 
 // of are the points of a scenario.
 func (r *Report) of(scenario string) (points []*result.Point) {
@@ -99,9 +98,8 @@ func (r *Report) of(scenario string) (points []*result.Point) {
 	return points
 }
 
-// Write writes the page, the tables and all pictures into a folder and returns
-// their paths; that of the charts is their folder's. What an earlier Write left
-// there is replaced.
+// Write writes the page, the tables and all pictures into a folder and returns their
+// paths, and the path of the folder of charts. It replaces what an earlier call wrote.
 func (r *Report) Write(folder string) (files []string, err error) {
 	var parts content
 	if parts, err = r.content(); err != nil {

@@ -102,7 +102,7 @@ func TestFlawedRunsAreMarkedAndNotJudged(t *testing.T) {
 func TestBoundIsStated(t *testing.T) {
 	r := read(t, folder(t, func(_ *result.Manifest, samples *[]result.Sample) {
 		for i := range *samples {
-			if s := &(*samples)[i]; s.Scenario == "broadcast" && s.X == 6 && s.Arm == "optimized" {
+			if s := &(*samples)[i]; s.Scenario == "broadcast" && s.X == 6 && s.Variant == "optimized" {
 				s.Bound = result.BoundLoad
 				if s.Repeat == 1 {
 					s.Bound = result.BoundOthers
@@ -141,13 +141,13 @@ func TestSingleRunsHaveNoVerdict(t *testing.T) {
 	}
 }
 
-func TestOneArmAlone(t *testing.T) {
+func TestOneVariantAlone(t *testing.T) {
 	path := folder(t, func(m *result.Manifest, samples *[]result.Sample) {
-		m.Arms = []result.Arm{{Name: "centrifugo", External: "ws://127.0.0.1:8000/x"}}
+		m.Variants = []result.Variant{{Name: "centrifugo", External: "ws://127.0.0.1:8000/x"}}
 		var own []result.Sample
 		for _, s := range *samples {
-			if s.Arm == "idiomatic" {
-				s.Arm = "centrifugo"
+			if s.Variant == "idiomatic" {
+				s.Variant = "centrifugo"
 				own = append(own, s)
 			}
 		}
@@ -155,7 +155,7 @@ func TestOneArmAlone(t *testing.T) {
 	})
 	r := read(t, path)
 	if have := tableText(t, r); strings.Contains(have, "loses") || strings.Contains(have, "against") {
-		t.Errorf("one arm is compared:\n%s", have)
+		t.Errorf("one variant is compared:\n%s", have)
 	}
 	if _, err := r.Write(path); err != nil {
 		t.Fatal(err)
@@ -282,24 +282,24 @@ func TestBenchIsReadByBenchstat(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int{
-		"Storm/arm=idiomatic/connections=200/x=200 cpu-us-per-connect":        5,
-		"Storm/arm=optimized/connections=200/x=200 cpu-us-per-connect":        4, // one run failed
-		"Broadcast/arm=optimized/connections=200/x=3 latency-p99-ms":          4, // one lost messages
-		"Broadcast/arm=optimized/connections=200/x=6 latency-p99-ms":          5,
-		"Idle/arm=optimized/connections=200/x=200 pss-per-connection-B":       5,
-		"Ledger/arm=optimized/connections=200/x=200 ledger-read-buffer-B":     5,
-		"Idle/arm=idiomatic/connections=200/x=100 pss-B":                      5,
-		"Broadcast/arm=idiomatic/connections=200/x=6 cpu-us-per-delivery":     5,
-		"Broadcast/arm=idiomatic/connections=200/x=6 latency-max-ms":          5,
-		"Storm/arm=idiomatic/connections=200/x=200 connect-p99-ms":            5,
-		"Idle/arm=idiomatic/connections=200/x=200 kernel-per-connection-B":    5,
-		"RedisRestart/arm=optimized/connections=200/x=200 recovery-seconds-s": 0,
+		"Storm/variant=idiomatic/connections=200/x=200 cpu-us-per-connect":        5,
+		"Storm/variant=optimized/connections=200/x=200 cpu-us-per-connect":        4, // one run failed
+		"Broadcast/variant=optimized/connections=200/x=3 latency-p99-ms":          4, // one lost messages
+		"Broadcast/variant=optimized/connections=200/x=6 latency-p99-ms":          5,
+		"Idle/variant=optimized/connections=200/x=200 pss-per-connection-B":       5,
+		"Ledger/variant=optimized/connections=200/x=200 ledger-read-buffer-B":     5,
+		"Idle/variant=idiomatic/connections=200/x=100 pss-B":                      5,
+		"Broadcast/variant=idiomatic/connections=200/x=6 cpu-us-per-delivery":     5,
+		"Broadcast/variant=idiomatic/connections=200/x=6 latency-max-ms":          5,
+		"Storm/variant=idiomatic/connections=200/x=200 connect-p99-ms":            5,
+		"Idle/variant=idiomatic/connections=200/x=200 kernel-per-connection-B":    5,
+		"RedisRestart/variant=optimized/connections=200/x=200 recovery-seconds-s": 0,
 	} {
 		if len(found[name]) != want {
 			t.Errorf("%d values of %q, want %d", len(found[name]), name, want)
 		}
 	}
-	if v := found["Idle/arm=idiomatic/connections=200/x=100 pss-B"]; len(v) > 0 && v[0] != 25<<20 {
+	if v := found["Idle/variant=idiomatic/connections=200/x=100 pss-B"]; len(v) > 0 && v[0] != 25<<20 {
 		t.Errorf("25 MB became %v bytes", v[0])
 	}
 	if better["cpu-us-per-connect"] != "lower" || better["latency-max-ms"] != "" {
@@ -313,10 +313,10 @@ func TestChanges(t *testing.T) {
 		m.Commit, m.Host.Kernel = "def456", "6.19"
 		for i := range *samples {
 			s := &(*samples)[i]
-			if s.Scenario == "storm" && s.Arm == "idiomatic" {
+			if s.Scenario == "storm" && s.Variant == "idiomatic" {
 				s.Values[result.ConnectCPU] /= 2
 			}
-			if s.Scenario == "idle" && s.Arm == "optimized" && s.X == 200 {
+			if s.Scenario == "idle" && s.Variant == "optimized" && s.X == 200 {
 				s.Values[result.PerConnection] *= 3
 			}
 		}
@@ -337,9 +337,9 @@ func TestChanges(t *testing.T) {
 		t.Errorf("a line takes %d columns:\n%s", n, b.String())
 	}
 	other := read(t, folder(t, func(m *result.Manifest, samples *[]result.Sample) {
-		m.Arms = []result.Arm{{Name: "x"}}
+		m.Variants = []result.Variant{{Name: "x"}}
 		*samples = (*samples)[:1]
-		(*samples)[0].Arm = "x"
+		(*samples)[0].Variant = "x"
 	}))
 	if err := Changes(io.Discard, before, other, 200); !errors.Is(err, ErrNothing) {
 		t.Errorf("two folders without anything in common: %v", err)
@@ -360,7 +360,7 @@ func TestDamagedFolders(t *testing.T) {
 		"no samples":         func(_ *testing.T, path string) { _ = os.Remove(filepath.Join(path, result.SamplesFile)) },
 		"empty samples":      rewrite(result.SamplesFile, func(string) string { return "" }),
 		"half a manifest":    rewrite(result.ManifestFile, func(s string) string { return s[:len(s)/2] }),
-		"unknown arm":        rewrite(result.SamplesFile, func(s string) string { return strings.Replace(s, `"arm":"idiomatic"`, `"arm":"ghost"`, 1) }),
+		"unknown variant":    rewrite(result.SamplesFile, func(s string) string { return strings.Replace(s, `"arm":"idiomatic"`, `"arm":"ghost"`, 1) }),
 		"unknown scenario":   rewrite(result.SamplesFile, func(s string) string { return strings.Replace(s, `"scenario":"idle"`, `"scenario":"ghost"`, 1) }),
 		"a sample twice":     rewrite(result.SamplesFile, func(s string) string { line, _, _ := strings.Cut(s, "\n"); return s + line + "\n" }),
 		"broken histogram":   rewrite(result.SamplesFile, func(s string) string { return strings.Replace(s, `"latency":"HIST`, `"latency":"XXXX`, 1) }),

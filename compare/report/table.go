@@ -12,9 +12,8 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// headline are the figures that stand for a scenario, the first for its chart
-// too. Of scenarios that are not named here they are the first two that can be
-// judged.
+// headline lists the metrics that represent a scenario; the first is charted. A
+// scenario that is not listed is represented by the first two metrics that are judged.
 var headline = map[string][]string{
 	"idle":                {result.PerConnection},
 	"storm":               {result.ConnectCPU, result.ConnectP99},
@@ -28,7 +27,7 @@ var headline = map[string][]string{
 	result.LedgerScenario: {result.LedgerTotal},
 }
 
-// leading are the metrics that stand for a point.
+// leading returns the metrics that represent a point.
 func leading(p *result.Point) (list []result.Metric) {
 	ids, known := headline[p.Scenario]
 	have := p.Metrics()
@@ -45,8 +44,8 @@ func leading(p *result.Point) (list []result.Metric) {
 	return list
 }
 
-// newTable is a table in this package's style; columns from the second on are
-// aligned to the right but for those named left.
+// newTable returns a table in this package's style. Columns other than the first are
+// aligned to the right unless they are listed in left.
 func newTable(header []string, left ...int) table.Writer {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
@@ -66,10 +65,10 @@ func newTable(header []string, left ...int) table.Writer {
 	return t
 }
 
-// headTable is the table that says it all: the leading figures of every point.
+// headTable is the main table: the leading figures of every point.
 func (r *Report) headTable(m markup) table.Writer {
 	header := []string{"", ""}
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		header = append(header, m.text(a))
 	}
 	t := newTable(append(header, "what bounded it"), 1, len(header))
@@ -89,10 +88,10 @@ func (r *Report) headTable(m markup) table.Writer {
 	return t
 }
 
-// cells are a metric's figures, arm by arm, each judged beside the first.
+// cells returns a metric's figures for each variant, compared with the first.
 func (r *Report) cells(m markup, p *result.Point, metric result.Metric) (cells table.Row) {
 	base := p.Figure(r.base(), metric.ID)
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		f := p.Figure(a, metric.ID)
 		says := m.figure(f, metric)
 		if a != r.base() {
@@ -106,14 +105,14 @@ func (r *Report) cells(m markup, p *result.Point, metric result.Metric) (cells t
 // scenarioTable has every figure of a scenario.
 func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 	header := []string{""}
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		header = append(header, m.text(a))
 	}
 	t := newTable(header)
 	t.Style().HTML.CSSClass = "figures all"
 	for _, p := range points {
 		if len(points) > 1 {
-			t.AppendRow(append(table.Row{m.mark("point", p.Name)}, make(table.Row, len(r.arms))...))
+			t.AppendRow(append(table.Row{m.mark("point", p.Name)}, make(table.Row, len(r.variants))...))
 		}
 		for _, metric := range p.Metrics() {
 			t.AppendRow(append(table.Row{m.text(metric.Name)}, r.cells(m, p, metric)...))
@@ -132,7 +131,7 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 }
 
 func (r *Report) each(m markup, p *result.Point, say func([]*result.Sample) string) (cells table.Row) {
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		says := "-"
 		if s := p.Samples(a); len(s) > 0 {
 			says = say(s)
@@ -181,10 +180,10 @@ func busy(samples []*result.Sample) string {
 	return strings.Join(parts, ", ")
 }
 
-// how says how the tables are to be read.
+// how explains the tables.
 func (r *Report) how() string {
 	s := fmt.Sprintf("Median (range) of up to %s.", count(r.repeats(), "run"))
-	if len(r.arms) > 1 {
+	if len(r.variants) > 1 {
 		s += fmt.Sprintf(" Below it: against %s.", r.base())
 	}
 	return s

@@ -19,7 +19,7 @@ func (r *Report) Table(w io.Writer, columns int) error {
 		b.WriteString("! " + s + "\n")
 	}
 	for _, t := range r.troubles() {
-		fmt.Fprintf(&b, "  %s: %s, %s, run %s: %s\n", t.Kind, t.Arm, t.Scenario, t.Runs, t.Why)
+		fmt.Fprintf(&b, "  %s: %s, %s, run %s: %s\n", t.Kind, t.Variant, t.Scenario, t.Runs, t.Why)
 	}
 	figures := r.sideBySide()
 	if widest(figures) > columns {
@@ -39,8 +39,8 @@ func (r *Report) Table(w io.Writer, columns int) error {
 // sideBySide is a table with a column for each variant.
 func (r *Report) sideBySide() string {
 	t := r.headTable(plain)
-	narrow := []table.ColumnConfig{{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20}, {Number: 3 + len(r.arms), WidthMax: 20}}
-	for i := range r.arms {
+	narrow := []table.ColumnConfig{{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20}, {Number: 3 + len(r.variants), WidthMax: 20}}
+	for i := range r.variants {
 		narrow = append(narrow, table.ColumnConfig{Number: 3 + i, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	for i := range narrow {
@@ -54,7 +54,7 @@ func (r *Report) sideBySide() string {
 func (r *Report) stacked(columns int) string {
 	var b strings.Builder
 	name := 0
-	for _, a := range r.arms {
+	for _, a := range r.variants {
 		name = max(name, text.StringWidth(a))
 	}
 	for _, p := range r.points {
@@ -66,7 +66,7 @@ func (r *Report) stacked(columns int) string {
 		for _, metric := range leading(p) {
 			fmt.Fprintf(&b, "%s\n", metric.Name)
 			base := p.Figure(r.base(), metric.ID)
-			for _, a := range r.arms {
+			for _, a := range r.variants {
 				f := p.Figure(a, metric.ID)
 				line := fmt.Sprintf("  %-*s  %s", name, a, strings.ReplaceAll(plain.figure(f, metric), "\n", " "))
 				if a != r.base() {

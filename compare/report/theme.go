@@ -10,7 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Colours that charts are drawn in. Those of arms and of the ledger's items are of
+// Colours that charts are drawn in. Those of variants and of the ledger's items are of
 // the Okabe-Ito palette, which the colour-blind can tell apart; shape, dash or a
 // label says the same again.
 var (
@@ -29,7 +29,7 @@ func hex(c color.Color) string {
 	return fmt.Sprintf("#%02X%02X%02X", n.R, n.G, n.B)
 }
 
-// tone is how an arm looks.
+// tone is how a variant looks.
 type tone struct {
 	color, dark color.NRGBA
 	shape       draw.GlyphDrawer
@@ -46,16 +46,16 @@ var tones = []tone{
 	{rgb(0x4a4a4b), rgb(0xb8b8b9), draw.CrossGlyph{}, []vg.Length{1, 2}, 5},
 }
 
-// known arms look the same in every report.
+// known variants look the same in every report.
 var known = map[string]int{"idiomatic": 0, "idiomatic-tuned": 1, "optimized": 2}
 
-// tonesOf gives every arm a look: known ones theirs, others what is left, in
+// tonesOf gives every variant a look: known ones theirs, others what is left, in
 // turn.
-func tonesOf(arms []string) map[string]tone {
+func tonesOf(variants []string) map[string]tone {
 	of := make(map[string]tone)
 	var left []int
 	for i := range tones {
-		if !slices.ContainsFunc(arms, func(a string) bool { n, ok := known[a]; return ok && n == i }) {
+		if !slices.ContainsFunc(variants, func(a string) bool { n, ok := known[a]; return ok && n == i }) {
 			left = append(left, i)
 		}
 	}
@@ -63,7 +63,7 @@ func tonesOf(arms []string) map[string]tone {
 		left = []int{len(tones) - 1}
 	}
 	next := 0
-	for _, a := range arms {
+	for _, a := range variants {
 		n, ok := known[a]
 		if !ok {
 			n = left[next%len(left)]
@@ -99,7 +99,7 @@ var (
 func init() {
 	for i, t := range tones {
 		dark[hex(t.color)] = hex(t.dark)
-		inPage[hex(t.color)] = fmt.Sprintf("var(--arm%d)", i)
+		inPage[hex(t.color)] = fmt.Sprintf("var(--variant%d)", i)
 	}
 	for i, p := range palette {
 		dark[hex(p[0])] = hex(p[1])
@@ -126,7 +126,7 @@ func variables(night bool) string {
 		return hex(day)
 	}
 	for i, t := range tones {
-		fmt.Fprintf(&b, "--arm%d:%s;", i, pick(t.color, t.dark))
+		fmt.Fprintf(&b, "--variant%d:%s;", i, pick(t.color, t.dark))
 	}
 	for i, p := range palette {
 		fmt.Fprintf(&b, "--item%d:%s;", i, pick(p[0], p[1]))

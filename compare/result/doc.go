@@ -1,8 +1,7 @@
-// Package result is what compare measures and keeps: samples, the manifest that
-// says how they came about, the folder that holds both, and the statistics that
-// every table and picture is made with. It knows nothing of how a sample is
-// taken or shown.
+// Package result holds the results of measurements: samples, the manifest that
+// describes how they were taken, the folder with both, and the statistics behind every
+// table and chart.
 //
-// A folder holds manifest.json, samples.jsonl (a sample a line, written as runs
-// end) and what package report makes of them.
+// A folder holds manifest.json, samples.jsonl (one sample a line, written as runs end)
+// and what package report makes of them.
 package result

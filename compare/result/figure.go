@@ -7,15 +7,15 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Figure is a metric of one arm at one point: the values of all repeats.
+// Figure is the values of a metric of one variant at one point, from all repeats.
 type Figure struct {
 	Values           []float64
 	Median, Low, Top float64
-	// Unsound counts values of runs that have flaws.
+	// Unsound counts the values of runs with flaws.
 	Unsound int
 }
 
-// FigureOf is the figure of these values; without any its median is NaN.
+// FigureOf returns the figure of these values. If there are none, its median is NaN.
 func FigureOf(values []float64) Figure {
 	f := Figure{Values: slices.Sorted(slices.Values(values))}
 	n := len(f.Values)
@@ -28,13 +28,13 @@ func FigureOf(values []float64) Figure {
 	return f
 }
 
-// Have says whether there is any value.
+// Have reports whether there is any value.
 func (f Figure) Have() bool { return len(f.Values) > 0 }
 
-// Verdict is what two figures say about each other.
+// Verdict is the result of comparing two figures.
 type Verdict int
 
-// The verdicts. Unknown: one run each, so that nobody knows the noise.
+// The verdicts. Unknown means one run each, so that the noise is unknown.
 const (
 	None Verdict = iota // a figure is missing
 	Unknown
@@ -44,7 +44,7 @@ const (
 	Differs // the metric has no better
 )
 
-// String is how tables show it.
+// String returns the verdict as tables show it.
 func (v Verdict) String() string {
 	return [...]string{"", "one run: noise unknown", "within the noise", "better", "worse", "differs"}[v]
 }
@@ -55,10 +55,10 @@ const (
 	testedFrom  = 4    // values on each side for the Mann-Whitney test to have a say
 )
 
-// Judge compares b with a, which is the base. With four or more values on both
-// sides the Mann-Whitney U test decides (p < 0.05, as in benchstat); with two or
-// three the ranges must not touch. Medians less than 2% or the metric's Floor
-// apart are the same in any case.
+// Judge compares b with a, the base. With four or more values on both sides, the Mann-
+// Whitney U test decides (p < 0.05, as in benchstat); with two or three, the ranges
+// must not overlap. Medians that differ by less than 2% or the metric's Floor are the
+// same in any case.
 func Judge(m Metric, a, b Figure) Verdict {
 	switch {
 	case !a.Have() || !b.Have():
@@ -91,7 +91,7 @@ func Judge(m Metric, a, b Figure) Verdict {
 	return Worse
 }
 
-// Ratio is b's median over a's; NaN where there is none.
+// Ratio returns b's median over a's, or NaN if there is none.
 func Ratio(a, b Figure) float64 {
 	if !a.Have() || !b.Have() || a.Median == 0 {
 		return math.NaN()

@@ -17,7 +17,8 @@ const (
 	ReportFile   = "report.html"
 )
 
-// ErrFolder says that a folder holds no usable results; the text says why.
+// ErrFolder means that a folder cannot be used for results, or holds none that are
+// usable.
 var ErrFolder = errors.New("result: folder")
 
 // Folder is a results folder that was read.
@@ -33,8 +34,7 @@ type Writer struct {
 	samples *os.File
 }
 
-// Create makes a folder, which must not hold results yet. The caller closes the
-// Writer.
+// Create creates a folder, or uses one without results. The caller closes the Writer.
 func Create(path string) (*Writer, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
@@ -52,7 +52,7 @@ func Create(path string) (*Writer, error) {
 // Path of the folder.
 func (w *Writer) Path() string { return w.path }
 
-// Append writes samples of a finished run, all of them or an error.
+// Append writes the samples of a finished run, all of them or none.
 func (w *Writer) Append(samples []Sample) error {
 	var lines []byte
 	for i := range samples {
@@ -68,7 +68,7 @@ func (w *Writer) Append(samples []Sample) error {
 	return nil
 }
 
-// Manifest writes the manifest, in place of the one written before.
+// Manifest writes the manifest, replacing an earlier one.
 func (w *Writer) Manifest(m *Manifest) error {
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -93,8 +93,8 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// Discard closes the folder and takes away what the Writer put there, and the
-// folder itself if it is empty then.
+// Discard closes the folder and removes what the Writer has written, and the folder
+// itself if it is empty then.
 func (w *Writer) Discard() error {
 	err := w.Close()
 	for _, name := range []string{SamplesFile, ManifestFile} {
@@ -106,8 +106,8 @@ func (w *Writer) Discard() error {
 	return err
 }
 
-// Read reads a folder. A last sample that was cut off (the machine went down) is
-// left out, and the manifest then says that the results are partial.
+// Read reads a folder. A last sample that was cut off, because the machine went down,
+// is left out, and the manifest then says that the results are partial.
 func Read(path string) (*Folder, error) {
 	f := &Folder{Path: path}
 	b, err := os.ReadFile(filepath.Join(path, ManifestFile))

@@ -6,10 +6,11 @@ const LedgerScenario = "ledger"
 // Item is one line of the ledger: what a connection costs, in bytes.
 type Item struct {
 	ID, Name string
-	// Article is what "A Million WebSockets and Go" (Sergey Kamardin, Mail.Ru,
-	// 2017) reckons for one of its 3 million connections; 0: not in its sum.
+	// Article is the estimate of "A Million WebSockets and Go" (Sergey Kamardin,
+	// Mail.Ru, 2017) for one of its 3 million connections; 0 means that it is not in
+	// its sum.
 	Article float64
-	// About says where the measured figure comes from.
+	// About describes where the measured figure comes from.
 	About string
 }
 
@@ -29,11 +30,11 @@ const (
 	LedgerKernel   = "ledger_kernel"
 )
 
-// ArticleConnections is the number of connections that the article reckons with.
+// ArticleConnections is the number of connections in the article.
 const ArticleConnections = 3_000_000
 
-// Ledger is what a connection costs, item by item. The items up to and without
-// LedgerTotal add up to it; LedgerKernel stands beside it.
+// Ledger lists what a connection costs. The items before LedgerTotal add up to it;
+// LedgerKernel is separate.
 var Ledger = []Item{
 	{LedgerStacks, "goroutine stacks", 8 << 10, "article: a reader and a writer goroutine, 2 to 8 KB of stack each, 4 KB taken; measured: growth of stack memory in use"},
 	{LedgerRead, "read buffer", 4 << 10, "article: bufio.Reader, 4 KB; measured: heap profile"},
@@ -42,7 +43,7 @@ var Ledger = []Item{
 	{LedgerQueue, "send queue", 0, "heap profile: the bounded queue between hub and writer"},
 	{LedgerRecord, "connection record", 0, "heap profile: the engine's own state of a connection, timers among it"},
 	{LedgerNet, "net.Conn and poller", 0, "heap profile: package net and the runtime's poller"},
-	{LedgerSession, "session and subscription", 0, "heap profile: protocol state, entry in the channel's audience"},
+	{LedgerSession, "session and subscription", 0, "heap profile: protocol state, entry among the channel's subscribers"},
 	{LedgerOther, "other heap", 0, "heap profile: all that no other line names"},
 	{LedgerHeadroom, "runtime and garbage headroom", 0, "memory of the process less all lines above: garbage not yet collected, size classes, the runtime's own"},
 	{LedgerTotal, "user memory", 24 << 10, "article: the sum; measured: growth of PSS"},

@@ -1,18 +1,18 @@
 package result
 
-// Metric says what a figure is and how it is shown.
+// Metric describes a figure.
 type Metric struct {
 	ID, Name, Unit string
-	// More is better: true for throughput, false for cost.
+	// More means that more is better, as for throughput.
 	More bool
-	// Plain figures are shown and not judged: neither more nor less is better.
+	// Plain figures are not judged: neither more nor less is better.
 	Plain bool
-	// Floor is the least difference that matters, in the metric's unit, however
-	// steady the figures are.
+	// Floor is the smallest difference that matters, in the metric's unit, however
+	// small the noise is.
 	Floor float64
 }
 
-// IDs of metrics that more than one place needs.
+// IDs of metrics that are used in several places.
 const (
 	PerConnection  = "pss_per_connection"
 	PSS            = "pss"
@@ -44,7 +44,7 @@ const (
 	GoroutinesLeft = "goroutines_left"
 )
 
-// Metrics are all that a scenario can give, in the order in which they are shown.
+// Metrics lists all metrics in the order in which they are shown.
 var Metrics = append([]Metric{
 	{ID: PerConnection, Name: "memory per connection (PSS slope)", Unit: "B", Floor: 16},
 	{ID: Heap, Name: "of it Go heap in use", Unit: "B", Floor: 16},
@@ -76,7 +76,7 @@ var Metrics = append([]Metric{
 	{ID: GCPause, Name: "longest stop for garbage collection", Unit: "ms", Plain: true},
 }, ledgerMetrics()...)
 
-// MetricOf is the metric of that id; one that is not known is shown as it is.
+// MetricOf returns the metric with that id. An unknown one is shown as it is.
 func MetricOf(id string) Metric {
 	for _, m := range Metrics {
 		if m.ID == id {

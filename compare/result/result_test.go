@@ -112,7 +112,7 @@ func write(t *testing.T, samples ...Sample) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := Manifest{Arms: []Arm{{Name: "a"}, {Name: "b"}, {Name: "idle"}}, Scenarios: []Scenario{{Name: "second"}, {Name: "first"}}, Done: 1}
+	m := Manifest{Variants: []Variant{{Name: "a"}, {Name: "b"}, {Name: "idle"}}, Scenarios: []Scenario{{Name: "second"}, {Name: "first"}}, Done: 1}
 	if err := errors.Join(w.Append(samples), w.Manifest(&Manifest{Partial: "not done"}), w.Manifest(&m), w.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -121,18 +121,18 @@ func write(t *testing.T, samples ...Sample) string {
 
 func TestFolder(t *testing.T) {
 	samples := []Sample{
-		{Arm: "b", Scenario: "first", X: 2, Point: "two", Values: map[string]float64{DeliveryCPU: 3}},
-		{Arm: "a", Scenario: "first", X: 1, Point: "one", Values: map[string]float64{DeliveryCPU: 1, "own": 5}},
-		{Arm: "a", Scenario: "first", X: 1, Point: "one", Values: map[string]float64{DeliveryCPU: 2}, Flaws: []string{"1 of 2 lost"}},
-		{Arm: "a", Scenario: "second", Values: map[string]float64{P99: 1}},
+		{Variant: "b", Scenario: "first", X: 2, Point: "two", Values: map[string]float64{DeliveryCPU: 3}},
+		{Variant: "a", Scenario: "first", X: 1, Point: "one", Values: map[string]float64{DeliveryCPU: 1, "own": 5}},
+		{Variant: "a", Scenario: "first", X: 1, Point: "one", Values: map[string]float64{DeliveryCPU: 2}, Flaws: []string{"1 of 2 lost"}},
+		{Variant: "a", Scenario: "second", Values: map[string]float64{P99: 1}},
 	}
 	path := write(t, samples...)
 	f, err := Read(path)
 	if err != nil || !reflect.DeepEqual(f.Samples, samples) || f.Manifest.Partial != "" {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	if got := f.ArmNames(); !reflect.DeepEqual(got, []string{"a", "b"}) {
-		t.Errorf("arms %q", got)
+	if got := f.VariantNames(); !reflect.DeepEqual(got, []string{"a", "b"}) {
+		t.Errorf("variants %q", got)
 	}
 	var names []string
 	points := f.Points()
@@ -154,7 +154,7 @@ func TestFolder(t *testing.T) {
 }
 
 func TestFolderCutShort(t *testing.T) {
-	path := write(t, Sample{Arm: "a", Scenario: "first"}, Sample{Arm: "a", Scenario: "first"})
+	path := write(t, Sample{Variant: "a", Scenario: "first"}, Sample{Variant: "a", Scenario: "first"})
 	file := filepath.Join(path, SamplesFile)
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -8,62 +8,61 @@ import (
 	"github.com/tandem-ws/tandem/compare/load"
 )
 
-// Sample is one measured point of one run: an arm in a scenario, at one rate or
-// number of connections. It is complete when it exists: a run that fails leaves
-// none.
+// Sample is one measured point of one run: a variant in a scenario, at one rate or
+// number of connections. A run that fails leaves no samples.
 type Sample struct {
-	Arm      string `json:"arm"`
+	Variant  string `json:"arm"`
 	Scenario string `json:"scenario"`
-	// Point says which of a scenario's points this is, "" where it has one only;
-	// X is its number (connections, messages a second), for axes.
+	// Point is the name of the point, "" if the scenario has only one. X is its number
+	// (connections, messages a second), for axes.
 	Point string  `json:"point,omitempty"`
 	X     float64 `json:"x,omitempty"`
 	// Repeat counts from 1.
 	Repeat int       `json:"repeat"`
 	Start  time.Time `json:"start"`
-	// Seconds is how long the measured window lasted.
+	// Seconds is the duration of the measured window.
 	Seconds     float64 `json:"seconds"`
 	Connections int     `json:"connections"`
 	// Values are the figures, by the ID of a Metric.
 	Values map[string]float64 `json:"values"`
-	// Expected is how many deliveries were due; Counters what came of them.
+	// Expected is how many deliveries were due, and Counters what became of them.
 	Expected int64         `json:"expected"`
 	Counters load.Counters `json:"counters"`
-	// Latency is from the intended send time to delivery, ConnectTime from the
-	// intended start to the confirmed subscription.
+	// Latency is measured from the intended send time to delivery, and ConnectTime
+	// from the intended start to the confirmed subscription.
 	Latency     load.Histogram `json:"latency,omitempty"`
 	ConnectTime load.Histogram `json:"connect_time,omitempty"`
 	Use         Use            `json:"use"`
-	// Bound says what held the run back; see Use.Bound.
+	// Bound is what limited the run; see Use.Bound.
 	Bound string `json:"bound"`
-	// Flaws are reasons not to trust the figures, a line each; none: sound.
+	// Flaws are reasons not to trust the figures, one a line.
 	Flaws []string `json:"flaws,omitempty"`
 }
 
-// Use is how busy everyone was in the measured window, in CPUs (1: one CPU all
-// the time).
+// Use is how busy the processes were in the measured window, in CPUs (1 means one CPU
+// all the time).
 type Use struct {
 	Server float64 `json:"server"`
 	Load   float64 `json:"load"`
 	Redis  float64 `json:"redis"`
 	// Compare is this program itself, which publishes.
 	Compare float64 `json:"compare"`
-	// ServerCPUs and LoadCPUs are how many CPUs the server has, and load, Redis
-	// and compare together; Shared says that these are the same ones.
+	// ServerCPUs is how many CPUs the server has, and LoadCPUs how many load, Redis
+	// and compare have together. Shared means that these are the same.
 	ServerCPUs int  `json:"server_cpus"`
 	LoadCPUs   int  `json:"load_cpus"`
 	Shared     bool `json:"shared,omitempty"`
-	// RedisApart says that Redis has a CPU that nobody else runs on.
+	// RedisApart means that Redis has a CPU for itself.
 	RedisApart bool `json:"redis_apart,omitempty"`
-	// Busy is the share of time in which the busiest load process did not wait.
+	// Busy is the share of time in which the busiest load process was not waiting.
 	Busy float64 `json:"busy"`
-	// Others is what all else on the machine used, its host's steal included.
+	// Others is what everything else on the machine used, including steal by its host.
 	Others float64 `json:"others"`
-	// Lag is how far behind its schedule the publisher was at worst, seconds.
+	// Lag is how far the publisher was behind its schedule at most, in seconds.
 	Lag float64 `json:"lag"`
 }
 
-// What can hold a run back.
+// What can limit a run.
 const (
 	BoundServer  = "server CPU"
 	BoundLoad    = "load CPU"
@@ -75,15 +74,15 @@ const (
 )
 
 const (
-	// full is the share of a CPU from which on it counts as used up.
+	// full is the share of a CPU that counts as used up.
 	full = 0.9
-	// noisy is how many CPUs others may use before they count as a disturbance:
-	// beside the CPU itself they take the caches.
+	// noisy is how many CPUs others may use before they count as a disturbance: they
+	// affect caches too.
 	noisy = 0.15
 )
 
-// Bound says what held the run back: BoundRate means that nothing did, and that
-// the server had CPU to spare.
+// Bound returns what limited the run. BoundRate means that nothing did: the server had
+// CPU to spare.
 func (u Use) Bound() string {
 	others := u.Load + u.Compare
 	if !u.RedisApart {
@@ -106,12 +105,12 @@ func (u Use) Bound() string {
 	return BoundRate
 }
 
-// Missing is how many due deliveries did not happen.
+// Missing returns how many deliveries that were due did not happen.
 func (s *Sample) Missing() int64 { return max(s.Expected-s.Counters.Delivered, s.Counters.Lost, 0) }
 
-// Inspect adds a flaw for every way in which messages went astray. lossy says
-// that the scenario itself loses messages (Redis goes away), so that a loss is
-// a figure and no flaw.
+// Inspect adds a flaw for every way in which messages were not delivered correctly.
+// lossy means that the scenario itself loses messages, so that losses are a figure
+// instead of a flaw.
 func (s *Sample) Inspect(lossy bool) {
 	c := s.Counters
 	for _, f := range []struct {
@@ -132,8 +131,8 @@ func (s *Sample) Inspect(lossy bool) {
 	}
 }
 
-// Sound says whether the figures can be trusted.
+// Sound reports whether the figures can be trusted.
 func (s *Sample) Sound() bool { return len(s.Flaws) == 0 }
 
-// Name is scenario and point in one string.
+// Name returns the scenario and the point in one string.
 func (s *Sample) Name() string { return strings.TrimSpace(s.Scenario + " " + s.Point) }

@@ -9,16 +9,16 @@ import (
 	"github.com/tandem-ws/tandem/compare/load"
 )
 
-// Point is one point of one scenario: what every arm has to show for it.
+// Point holds the samples of all variants at one point of a scenario.
 type Point struct {
 	Scenario string
 	Name     string
 	X        float64
-	samples  map[string][]*Sample // by arm
+	samples  map[string][]*Sample // by variant
 }
 
-// Points are all points of a folder, in the order of the manifest's scenarios
-// and of X.
+// Points returns all points of a folder, in the order of the manifest's scenarios and
+// of X.
 func (f *Folder) Points() []*Point {
 	order := make(map[string]int)
 	for i, s := range f.Manifest.Scenarios {
@@ -36,7 +36,7 @@ func (f *Folder) Points() []*Point {
 			found[k] = p
 			points = append(points, p)
 		}
-		p.samples[s.Arm] = append(p.samples[s.Arm], s)
+		p.samples[s.Variant] = append(p.samples[s.Variant], s)
 	}
 	slices.SortStableFunc(points, func(a, b *Point) int {
 		return cmp.Or(cmp.Compare(order[a.Scenario], order[b.Scenario]), cmp.Compare(a.X, b.X))
@@ -44,14 +44,14 @@ func (f *Folder) Points() []*Point {
 	return points
 }
 
-// Samples are those of one arm.
-func (p *Point) Samples(arm string) []*Sample { return p.samples[arm] }
+// Samples returns those of one variant.
+func (p *Point) Samples(variant string) []*Sample { return p.samples[variant] }
 
-// Figure is what an arm has for a metric.
-func (p *Point) Figure(arm, metric string) Figure {
+// Figure returns a variant's figure of a metric.
+func (p *Point) Figure(variant, metric string) Figure {
 	var values []float64
 	unsound := 0
-	for _, s := range p.samples[arm] {
+	for _, s := range p.samples[variant] {
 		if v, ok := s.Values[metric]; ok {
 			values = append(values, v)
 			if !s.Sound() {
@@ -64,7 +64,8 @@ func (p *Point) Figure(arm, metric string) Figure {
 	return f
 }
 
-// Metrics are those that any arm has a value of, in the order of Metrics.
+// Metrics returns the metrics that any variant has a value of, in the order of
+// Metrics.
 func (p *Point) Metrics() []Metric {
 	have := make(map[string]bool)
 	for _, samples := range p.samples {
@@ -92,10 +93,11 @@ func (p *Point) Metrics() []Metric {
 	return list
 }
 
-// Latency merges the latencies of all repeats of an arm; nil without any.
-func (p *Point) Latency(arm string) (*hdrhistogram.Histogram, error) {
+// Latency merges the latencies of all repeats of a variant. It returns nil if there
+// are none.
+func (p *Point) Latency(variant string) (*hdrhistogram.Histogram, error) {
 	var parts []load.Histogram
-	for _, s := range p.samples[arm] {
+	for _, s := range p.samples[variant] {
 		if s.Latency != "" {
 			parts = append(parts, s.Latency)
 		}
@@ -110,14 +112,14 @@ func (p *Point) Latency(arm string) (*hdrhistogram.Histogram, error) {
 	return h, nil
 }
 
-// ArmNames are the arms of the manifest that have any sample.
-func (f *Folder) ArmNames() []string {
+// VariantNames returns the variants of the manifest that have any sample.
+func (f *Folder) VariantNames() []string {
 	have := make(map[string]bool)
 	for i := range f.Samples {
-		have[f.Samples[i].Arm] = true
+		have[f.Samples[i].Variant] = true
 	}
 	var names []string
-	for _, a := range f.Manifest.Arms {
+	for _, a := range f.Manifest.Variants {
 		if have[a.Name] {
 			names = append(names, a.Name)
 		}

@@ -1,4 +1,4 @@
-// Package run takes arms through scenarios: it checks what can be checked
-// beforehand, builds the server, plans the runs, has each made on a fresh rig,
-// shows how far it is, and writes the results folder.
+// Package run measures variants in scenarios: it checks the options, builds the
+// server, plans the runs, makes each on a fresh testbed, shows the progress, and
+// writes the results folder.
 package run

@@ -8,17 +8,17 @@ import (
 	"strings"
 
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
-// settings are those of the kernel that bear on the figures.
+// settings are kernel settings that affect the figures.
 var settings = []string{
 	"net/core/somaxconn", "net/core/netdev_max_backlog", "net/ipv4/tcp_max_syn_backlog",
 	"net/ipv4/ip_local_port_range", "net/ipv4/tcp_mem", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem",
 	"net/ipv4/tcp_tw_reuse", "net/netfilter/nf_conntrack_max", "fs/file-max", "vm/overcommit_memory",
 }
 
-// host describes the machine; what cannot be read stays empty.
+// host describes the machine; what cannot be read is left empty.
 func host() (result.Host, result.Limits) {
 	h := result.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Kernel: readWord("/proc/sys/kernel/osrelease")}
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -42,7 +42,7 @@ func host() (result.Host, result.Limits) {
 			}
 		}
 	}
-	limits := result.Limits{Files: rig.FileLimit(), Settings: map[string]string{}}
+	limits := result.Limits{Files: testbed.FileLimit(), Settings: map[string]string{}}
 	for _, s := range settings {
 		if v := readWord("/proc/sys/" + s); v != "" {
 			limits.Settings[strings.ReplaceAll(s, "/", ".")] = v

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/arm"
-	"github.com/tandem-ws/tandem/compare/rig"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/variant"
 )
 
 var (
@@ -20,38 +20,37 @@ var (
 	ErrPartial = errors.New("run: partial")
 )
 
-// Options say what is measured.
+// Options configure the package.
 type Options struct {
-	Arms      []arm.Arm
+	Variants  []variant.Variant
 	Scenarios []scenario.Scenario
-	// Profile is one of scenario.Profiles; Repeats 0: the profile's.
+	// Profile is one of scenario.Profiles. Repeats is that of the profile if it is 0.
 	Profile  string
 	Repeats  int
 	Override scenario.Override
-	// Budget bounds all of it: what would go beyond it of the second and later
-	// repeats is not begun. A scenario is left out for all arms or for none.
-	// 0: the profile's.
-	// It counts from the call of Run, building the server included.
+	// Budget limits the duration of the whole measurement, from the call of Run.
+	// Scenarios of the second and later repeats that would exceed it are skipped, for
+	// all variants alike. 0 means that of the profile.
 	Budget time.Duration
-	// Out is the results folder, "" for results/<time>.
+	// Out is the results folder; "" means results/<time>.
 	Out string
-	// Server is the server program; "" has it built from this module.
+	// Server is the server program; "" means that it is built from source.
 	Server string
 	// Self is the path of the compare program.
 	Self string
-	// Args are the command line's, for the manifest.
+	// Args are the arguments of the command line, for the manifest.
 	Args []string
-	// Terminal takes progress and remarks; Interactive says that it is one.
+	// Terminal receives progress and remarks. Interactive means that it is a terminal.
 	Terminal    io.Writer
 	Interactive bool
-	// Stderr takes what the measured processes say; nil: nothing, but errors name
-	// the last line of a process that died.
+	// Stderr receives the output of the measured processes. If it is nil, only the
+	// last line of a process that dies is kept.
 	Stderr io.Writer
 
 	fileLimit uint64 // descriptors of a process; 0: what the system says
 }
 
-// profile is what a profile says about the whole.
+// profile holds the settings of a profile for the whole measurement.
 type profile struct {
 	repeats int
 	budget  time.Duration
@@ -60,7 +59,7 @@ type profile struct {
 var profiles = map[string]profile{
 	"tiny":  {repeats: 1},
 	"quick": {repeats: 2, budget: 165 * time.Second},
-	// an even number, so that every arm comes first as often as last
+	// an even number, so that each variant is first as often as last
 	"full": {repeats: 6},
 }
 
@@ -78,7 +77,7 @@ func (o *Options) check() error {
 	switch {
 	case o.Repeats < 1 || o.Repeats > 1000:
 		return fmt.Errorf("%w: %d repeats: choose 1 to 1000", ErrOptions, o.Repeats)
-	case len(o.Arms) == 0 || len(o.Scenarios) == 0:
+	case len(o.Variants) == 0 || len(o.Scenarios) == 0:
 		return fmt.Errorf("%w: there is nothing to measure", ErrOptions)
 	case o.Override.Bytes != 0 && (o.Override.Bytes < minBytes || o.Override.Bytes > maxBytes):
 		return fmt.Errorf("%w: messages of %d bytes: choose %d to %d", ErrOptions, o.Override.Bytes, minBytes, maxBytes)
@@ -100,26 +99,26 @@ func (o *Options) check() error {
 const (
 	minBytes, maxBytes = 96, 60_000
 	maxConnections     = 5_000_000
-	// leastDescriptors is what a process needs beside its connections.
+	// leastDescriptors is what a process needs besides its connections.
 	leastDescriptors = 2048
 )
 
-// checkLimits says when the machine will not let it happen.
+// checkLimits returns an error if the limits of this machine are too low.
 func (o *Options) checkLimits() error {
 	limit := o.fileLimit
 	if limit == 0 {
-		limit = rig.FileLimit()
+		limit = testbed.FileLimit()
 	}
 	if limit > 0 && limit < leastDescriptors {
 		return fmt.Errorf("%w: a process may have %d descriptors only: raise the limit (ulimit -n 20000)", ErrOptions, limit)
 	}
 	for _, s := range o.Scenarios {
 		most := s.Most(s.Size(o.Profile, o.Override))
-		for _, a := range o.Arms {
+		for _, a := range o.Variants {
 			if a.External != nil && a.External.PID > 0 {
 				continue // its own limit is its own
 			}
-			if n := rig.Processes(most, limit); n > 200 {
+			if n := testbed.Processes(most, limit); n > 200 {
 				return fmt.Errorf("%w: %s: %d connections need %d server processes at %d descriptors each: raise the limit (ulimit -n)",
 					ErrOptions, s.Name, most, n, limit)
 			}

@@ -9,9 +9,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how far the plan is: a bar with the time left on a terminal, a
-// line for each run elsewhere. Its methods are called by one goroutine; another
-// one, which close ends, keeps the bar moving while a run is under way.
+// progress shows the progress of the plan: a bar with the time left on a terminal, or
+// else a line for each run. One goroutine calls its methods; another, which close
+// ends, moves the bar during a run.
 type progress struct {
 	w           io.Writer
 	total       time.Duration
@@ -28,7 +28,7 @@ type progress struct {
 	ticker sync.WaitGroup
 }
 
-// drawEvery is how often the bar moves by itself.
+// drawEvery is how often the bar moves.
 const drawEvery = 500 * time.Millisecond
 
 func newProgress(w io.Writer, interactive bool, p plan) *progress {
@@ -58,8 +58,8 @@ func (g *progress) tick() {
 	}
 }
 
-// reached is how much of the plan's time is over. A run that takes longer than
-// expected stands still. g.mu is held.
+// reached returns how much of the plan's time has passed. A run that takes longer than
+// expected does not move it. g.mu is held.
 func (g *progress) reached() time.Duration {
 	if g.since.IsZero() {
 		return g.done
@@ -67,8 +67,8 @@ func (g *progress) reached() time.Duration {
 	return g.done + min(time.Since(g.since), g.current.takes)
 }
 
-// left is how long the rest takes, corrected by how good the estimate was so far.
-// g.mu is held.
+// left estimates how long the rest takes, corrected by the accuracy of the estimate so
+// far. g.mu is held.
 func (g *progress) left() time.Duration {
 	pace := 1.0
 	if g.done > 10*time.Second {
@@ -77,7 +77,7 @@ func (g *progress) left() time.Duration {
 	return time.Duration(float64(g.total-g.reached()) * pace).Round(time.Second)
 }
 
-// says is what stands before the bar, or on the run's line. g.mu is held.
+// says returns the text before the bar, or of the run's line. g.mu is held.
 func (g *progress) says() string {
 	return fmt.Sprintf("%d/%d  %v left  %s", g.step, g.steps, g.left(), g.current)
 }
@@ -110,7 +110,7 @@ func (g *progress) end(s step) {
 	g.since = time.Time{}
 }
 
-// remark says something above the bar.
+// remark prints a line above the bar.
 func (g *progress) remark(format string, a ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,7 +120,7 @@ func (g *progress) remark(format string, a ...any) {
 	_, _ = fmt.Fprintf(g.w, format+"\n", a...)
 }
 
-// close takes the bar away.
+// close removes the bar.
 func (g *progress) close() {
 	close(g.stop)
 	g.ticker.Wait()

@@ -11,35 +11,36 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/node"
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/redisserver"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/variant"
 )
 
-// session is what all runs have in common.
-type session struct {
+// measurement is the state that all runs share.
+type measurement struct {
 	o        Options
 	began    time.Time
 	plan     plan
-	place    rig.Placement
+	place    testbed.Placement
 	manifest result.Manifest
 	writer   *result.Writer
 	remove   func() // the server that was built
 }
 
-// Run measures and returns the path of the results folder. ErrPartial comes with
-// a folder: it holds what was measured before the end of ctx or the failures that
-// the text names. Other errors come without one.
+// Run measures and returns the path of the results folder. If the error is ErrPartial,
+// the folder holds what was measured before ctx ended or the failures that the text
+// names; other errors come without a folder.
 func Run(ctx context.Context, o Options) (folder string, err error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	s := &session{o: o, began: time.Now(), remove: func() {}}
+	s := &measurement{o: o, began: time.Now(), remove: func() {}}
 	s.manifest.Started = time.Now().UTC().Truncate(time.Second)
-	// first of all, so that nobody waits for a folder that cannot be written
+	// first, so that nobody waits for a folder that cannot be written
 	if s.writer, err = result.Create(s.out()); err != nil {
 		return "", err
 	}
@@ -57,7 +58,7 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 	if err := s.prepare(ctx); err != nil {
 		return "", err
 	}
-	if err := s.tryArms(ctx); err != nil {
+	if err := s.tryVariants(ctx); err != nil {
 		return "", err
 	}
 	if err := s.writer.Manifest(&s.manifest); err != nil {
@@ -71,21 +72,21 @@ func Run(ctx context.Context, o Options) (folder string, err error) {
 	return s.writer.Path(), errors.Join(failed, s.writer.Manifest(&s.manifest))
 }
 
-func (s *session) out() string {
+func (s *measurement) out() string {
 	if s.o.Out != "" {
 		return s.o.Out
 	}
 	return filepath.Join("results", s.manifest.Started.Format("2006-01-02T15-04-05"))
 }
 
-// prepare finds out all that can be known before the first run.
-func (s *session) prepare(ctx context.Context) error {
+// prepare checks and records everything that is known before the first run.
+func (s *measurement) prepare(ctx context.Context) error {
 	available, err := cpus()
 	if err != nil {
 		return err
 	}
 	m := &s.manifest
-	s.place, m.CPUs = rig.Place(available)
+	s.place, m.CPUs = testbed.Place(available)
 	s.plan = makePlan(&s.o)
 	if len(s.plan.steps) == 0 {
 		return fmt.Errorf("%w: nothing is left to measure: %s: %s", ErrOptions, s.plan.skipped[0].Scenario, s.plan.skipped[0].Why)
@@ -96,9 +97,9 @@ func (s *session) prepare(ctx context.Context) error {
 	if err := s.checkSettings(ctx); err != nil {
 		return err
 	}
-	version, ok := rig.RedisVersion(ctx)
-	m.Redis = result.Redis{Embedded: !ok, Version: version}
-	if !ok {
+	version, err := redisserver.Version(ctx)
+	m.Redis = result.Redis{Embedded: err != nil, Version: version}
+	if err != nil {
 		m.Redis.Version = "embedded (miniredis)"
 		s.say("no redis-server or valkey-server found: using an embedded Redis, which is slower; install redis for better figures")
 	}
@@ -108,14 +109,14 @@ func (s *session) prepare(ctx context.Context) error {
 	m.Go = runtime.Version()
 	m.Commit = commit(ctx)
 	m.Host, m.Limits = host()
-	for _, a := range s.o.Arms {
-		entry := result.Arm{Name: a.Name, Env: a.Env}
+	for _, a := range s.o.Variants {
+		entry := result.Variant{Name: a.Name, Env: a.Env}
 		if a.External == nil {
-			entry.Env = append(rig.Base(), a.Env...)
+			entry.Env = append(testbed.Base(), a.Env...)
 		} else {
 			entry.External = "ws://" + a.External.Addr + a.External.Path
 		}
-		m.Arms = append(m.Arms, entry)
+		m.Variants = append(m.Variants, entry)
 	}
 	for _, sc := range s.o.Scenarios {
 		m.Scenarios = append(m.Scenarios, result.Scenario{
@@ -126,14 +127,14 @@ func (s *session) prepare(ctx context.Context) error {
 	m.Args = hideKeys(s.o.Args)
 	m.Repeat = "go run ./compare run " + quote(m.Args)
 	s.say("%s", m.CPUs.Says)
-	s.say("%d runs (%d arms, %d scenarios, %d repeats), about %v", len(s.plan.steps), len(s.o.Arms), len(s.o.Scenarios), s.o.Repeats, s.plan.takes().Round(time.Second))
+	s.say("%d runs (%d variants, %d scenarios, %d repeats), about %v", len(s.plan.steps), len(s.o.Variants), len(s.o.Scenarios), s.o.Repeats, s.plan.takes().Round(time.Second))
 	if s.o.Budget > 0 && s.plan.takes() > s.o.Budget {
 		s.say("bounded to %v: what does not fit of the second and later repeats is left out", s.o.Budget)
 	}
 	return nil
 }
 
-// hideKeys leaves API keys out of what is written down.
+// hideKeys removes API keys from what is recorded.
 func hideKeys(args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
@@ -159,10 +160,10 @@ func quote(args []string) string {
 	return strings.Join(out, " ")
 }
 
-// program sees that there is a server to start, if any arm needs one.
-func (s *session) program(ctx context.Context) (err error) {
+// program makes sure that there is a server program if a variant needs one.
+func (s *measurement) program(ctx context.Context) (err error) {
 	needed := false
-	for _, a := range s.o.Arms {
+	for _, a := range s.o.Variants {
 		needed = needed || a.External == nil
 	}
 	if !needed {
@@ -179,10 +180,10 @@ func (s *session) program(ctx context.Context) (err error) {
 	return err
 }
 
-// checkSettings finds settings that the server does not know, and would not mind.
-func (s *session) checkSettings(ctx context.Context) error {
+// checkSettings finds settings that the server does not know and would ignore.
+func (s *measurement) checkSettings(ctx context.Context) error {
 	var known []string
-	for _, a := range s.o.Arms {
+	for _, a := range s.o.Variants {
 		for _, kv := range a.Env {
 			key, _, _ := strings.Cut(kv, "=")
 			if strings.HasPrefix(key, "GO") {
@@ -195,22 +196,22 @@ func (s *session) checkSettings(ctx context.Context) error {
 				}
 			}
 			if !slices.Contains(known, key) {
-				return fmt.Errorf("%w: arm %s: the server has no setting %s: go run . -help lists all", ErrOptions, a.Name, key)
+				return fmt.Errorf("%w: variant %s: the server has no setting %s: go run . -help lists all", ErrOptions, a.Name, key)
 			}
 		}
 	}
 	return nil
 }
 
-func (s *session) say(format string, a ...any) {
+func (s *measurement) say(format string, a ...any) {
 	_, _ = fmt.Fprintf(s.o.Terminal, format+"\n", a...)
 }
 
-// tooMany failures in a row mean that going on is no use.
+// tooMany is the number of consecutive failures that end the measurement.
 const tooMany = 3
 
-// measure makes the runs. The error says why not all of them were made.
-func (s *session) measure(ctx context.Context) error {
+// measure makes the runs. The error says why some of them are missing.
+func (s *measurement) measure(ctx context.Context) error {
 	if len(s.place.Load) > 0 {
 		// the publisher is in this process; building the server is over
 		if err := process.Pin(s.place.Load...); err != nil {
@@ -236,15 +237,15 @@ func (s *session) measure(ctx context.Context) error {
 		samples, err := s.one(ctx, st)
 		g.end(st)
 		if ctx.Err() != nil {
-			break // a run that was interrupted is none
+			break // an interrupted run does not count
 		}
 		if err == nil {
 			err = s.writer.Append(samples)
 		}
-		s.tellFlaws(g, st, samples)
+		s.reportFlaws(g, st, samples)
 		if err != nil {
 			g.remark("%s: %v", st, err)
-			m.Failed = append(m.Failed, result.Failed{Arm: st.arm.Name, Scenario: st.scenario.Name, Repeat: st.repeat, Why: err.Error()})
+			m.Failed = append(m.Failed, result.Failed{Variant: st.variant.Name, Scenario: st.scenario.Name, Repeat: st.repeat, Why: err.Error()})
 			if first == nil {
 				first = err
 			}
@@ -255,7 +256,7 @@ func (s *session) measure(ctx context.Context) error {
 		}
 		row = 0
 		m.Done++
-		// whatever ends this program, the folder says how far it got
+		// however this program ends, the folder records how far it got
 		if err := s.writer.Manifest(m); err != nil {
 			first = err
 			break
@@ -264,8 +265,8 @@ func (s *session) measure(ctx context.Context) error {
 	return s.verdict(ctx, first, row)
 }
 
-// tellFlaws says at once what is wrong with a run's figures.
-func (s *session) tellFlaws(g *progress, st step, samples []result.Sample) {
+// reportFlaws prints the flaws of a run at once.
+func (s *measurement) reportFlaws(g *progress, st step, samples []result.Sample) {
 	for i := range samples {
 		for _, flaw := range samples[i].Flaws {
 			g.remark("%s: not sound: %s", strings.TrimSpace(st.String()+" "+samples[i].Point), flaw)
@@ -273,8 +274,8 @@ func (s *session) tellFlaws(g *progress, st step, samples []result.Sample) {
 	}
 }
 
-// verdict says whether all runs were made, and if not, why.
-func (s *session) verdict(ctx context.Context, first error, row int) error {
+// verdict reports whether all runs were made, and if not, why.
+func (s *measurement) verdict(ctx context.Context, first error, row int) error {
 	m := &s.manifest
 	switch {
 	case ctx.Err() != nil:
@@ -295,23 +296,23 @@ func (s *session) verdict(ctx context.Context, first error, row int) error {
 	return fmt.Errorf("%w: %s", ErrPartial, m.Partial)
 }
 
-// tryArms starts every arm once and has it deliver a message, so that what cannot
-// be measured is known before anything is.
-func (s *session) tryArms(ctx context.Context) error {
-	for _, a := range s.o.Arms {
+// tryVariants starts each variant once and delivers a message, to find variants that
+// cannot be measured before anything is measured.
+func (s *measurement) tryVariants(ctx context.Context) error {
+	for _, a := range s.o.Variants {
 		if err := s.try(ctx, a); err != nil {
 			if a.Custom {
-				return fmt.Errorf("%w: -arm %s cannot be measured: %w", ErrOptions, a.Name, err)
+				return fmt.Errorf("%w: -variant %s cannot be measured: %w", ErrOptions, a.Name, err)
 			}
-			return fmt.Errorf("arm %s: %w", a.Name, err)
+			return fmt.Errorf("variant %s: %w", a.Name, err)
 		}
 	}
 	return nil
 }
 
-func (s *session) try(ctx context.Context, a arm.Arm) error {
-	r, err := rig.Start(ctx, rig.Options{
-		Arm: a, Server: s.o.Server, CPUs: s.place, Connections: 1,
+func (s *measurement) try(ctx context.Context, a variant.Variant) error {
+	r, err := testbed.Start(ctx, testbed.Options{
+		Variant: a, Server: s.o.Server, CPUs: s.place, Connections: 1,
 		Embedded: s.manifest.Redis.Embedded, Self: s.o.Self, Stderr: s.o.Stderr,
 	})
 	if err != nil {
@@ -321,10 +322,10 @@ func (s *session) try(ctx context.Context, a arm.Arm) error {
 	return scenario.Try(r)
 }
 
-// one makes one run on a rig of its own.
-func (s *session) one(ctx context.Context, st step) (samples []result.Sample, err error) {
-	r, err := rig.Start(ctx, rig.Options{
-		Arm: st.arm, Server: s.o.Server, Env: st.scenario.Env, CPUs: s.place,
+// one makes one run on a testbed of its own.
+func (s *measurement) one(ctx context.Context, st step) (samples []result.Sample, err error) {
+	r, err := testbed.Start(ctx, testbed.Options{
+		Variant: st.variant, Server: s.o.Server, Env: st.scenario.Env, CPUs: s.place,
 		Connections: st.scenario.Most(st.size), Embedded: s.manifest.Redis.Embedded,
 		Self: s.o.Self, Stderr: s.o.Stderr,
 	})
@@ -337,7 +338,7 @@ func (s *session) one(ctx context.Context, st step) (samples []result.Sample, er
 		return nil, err
 	}
 	for i := range samples {
-		samples[i].Arm, samples[i].Repeat = st.arm.Name, st.repeat
+		samples[i].Variant, samples[i].Repeat = st.variant.Name, st.repeat
 	}
 	return samples, nil
 }

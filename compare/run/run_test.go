@@ -13,9 +13,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/result"
 	"github.com/tandem-ws/tandem/compare/scenario"
+	"github.com/tandem-ws/tandem/compare/variant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,8 +26,8 @@ func chosen(t *testing.T, scenarios string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	external := arm.Arm{Name: "mine", External: &arm.External{PID: 1}}
-	return Options{Arms: append(arm.Builtin()[1:], external), Scenarios: s, Profile: "tiny", Repeats: 2}
+	external := variant.Variant{Name: "mine", External: &variant.External{PID: 1}}
+	return Options{Variants: append(variant.Builtin()[1:], external), Scenarios: s, Profile: "tiny", Repeats: 2}
 }
 
 func TestPlan(t *testing.T) {
@@ -35,7 +35,7 @@ func TestPlan(t *testing.T) {
 	p := makePlan(&o)
 	var got []string
 	for _, s := range p.steps {
-		got = append(got, fmt.Sprintf("%s %s %d", s.scenario.Name, s.arm.Name, s.repeat))
+		got = append(got, fmt.Sprintf("%s %s %d", s.scenario.Name, s.variant.Name, s.repeat))
 	}
 	want := []string{
 		"storm idiomatic-tuned 1", "storm optimized 1", "storm mine 1",
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q", got)
 	}
-	if len(p.skipped) != 1 || p.skipped[0].Arm != "mine" || p.skipped[0].Scenario != "redis-restart" || p.skipped[0].Why == "" {
+	if len(p.skipped) != 1 || p.skipped[0].Variant != "mine" || p.skipped[0].Scenario != "redis-restart" || p.skipped[0].Why == "" {
 		t.Errorf("skipped %+v", p.skipped)
 	}
 	var sum time.Duration
@@ -83,7 +83,7 @@ func TestRound(t *testing.T) {
 
 func TestFullProfileFits(t *testing.T) {
 	o := chosen(t, "")
-	o.Arms, o.Profile, o.Repeats = arm.Builtin(), "full", 0
+	o.Variants, o.Profile, o.Repeats = variant.Builtin(), "full", 0
 	if err := o.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestOptions(t *testing.T) {
 	for want, spoil := range map[string]func(*Options){
 		"profile":          func(o *Options) { o.Profile = "huge" },
 		"repeats":          func(o *Options) { o.Repeats = -1 },
-		"nothing":          func(o *Options) { o.Arms = nil },
+		"nothing":          func(o *Options) { o.Variants = nil },
 		"bytes":            func(o *Options) { o.Override.Bytes = 10 },
 		"windows":          func(o *Options) { o.Override.Measure = time.Hour },
 		"ascending":        func(o *Options) { o.Override.Connections = []int{20, 10} },
@@ -106,7 +106,7 @@ func TestOptions(t *testing.T) {
 		"descriptors":      func(o *Options) { o.fileLimit = 1024 },
 	} {
 		o := chosen(t, "idle")
-		o.Arms = arm.Builtin()
+		o.Variants = variant.Builtin()
 		spoil(&o)
 		_, err := Run(context.Background(), o)
 		if !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -116,12 +116,12 @@ func TestOptions(t *testing.T) {
 }
 
 func TestKeysAreNotWrittenDown(t *testing.T) {
-	args := []string{"-arm", "c=ws://h:1,pid=2,api=http://h/p,key=tell,internal=http://h:3", "-arm", "d=ws://h:1,key=nobody", "-v"}
+	args := []string{"-variant", "c=ws://h:1,pid=2,api=http://h/p,key=tell,internal=http://h:3", "-variant", "d=ws://h:1,key=nobody", "-v"}
 	got := quote(hideKeys(args))
 	if strings.Contains(got, "tell") || strings.Contains(got, "nobody") || !strings.Contains(got, ",internal=http://h:3") {
 		t.Errorf("got %s", got)
 	}
-	if got := quote([]string{"-arm", "a=B=it's $x"}); got != `-arm 'a=B=it'\''s $x'` {
+	if got := quote([]string{"-variant", "a=B=it's $x"}); got != `-variant 'a=B=it'\''s $x'` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -181,7 +181,7 @@ func TestVerdict(t *testing.T) {
 		"1 of 9 runs failed: boom":              {context.Background(), boom, 0, 1},
 		"the results could not be written: 3 of ": {context.Background(), boom, 0, 0},
 	} {
-		var s session
+		var s measurement
 		s.manifest.Planned, s.manifest.Done = 9, 3
 		s.manifest.Failed = append(s.manifest.Failed, make([]result.Failed, c.failed)...)
 		err := s.verdict(c.ctx, c.first, c.row)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// versionOf is what the server program says of itself.
+// versionOf returns what the server program prints as its version.
 func versionOf(ctx context.Context, server string) (string, error) {
 	out, err := exec.CommandContext(ctx, server, "-version").Output()
 	if err != nil {
@@ -19,7 +19,7 @@ func versionOf(ctx context.Context, server string) (string, error) {
 
 var settingName = regexp.MustCompile(`(?m)^\s*([A-Z][A-Z0-9_]*)\s`)
 
-// settingsOf are the names of the server's settings, out of its help.
+// settingsOf returns the names of the server's settings, from its help.
 func settingsOf(ctx context.Context, server string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, server, "-help").Output()
 	if err != nil {
@@ -32,7 +32,7 @@ func settingsOf(ctx context.Context, server string) ([]string, error) {
 	return names, nil
 }
 
-// commit is what git says of the source, "" where there is no git.
+// commit returns the commit of the source, "" if there is no git.
 func commit(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 // Names of the channels that the load's connections subscribe to.
@@ -17,20 +17,20 @@ const (
 	each   = "bench-%d"
 )
 
-// settleTime is how long the last messages may take to arrive before they count
-// as lost.
+// settleTime is how long the last messages may take to arrive before they count as
+// lost.
 const settleTime = 20 * time.Second
 
-// bench is a rig with what one run of a scenario needs.
+// bench is a testbed and the state of one run.
 type bench struct {
-	*rig.Rig
+	*testbed.Testbed
 	size     Size
 	scenario Scenario
 	samples  []result.Sample
 }
 
-// sample makes a sample of a window. The caller adds values before keep.
-func (b *bench) sample(point string, x float64, m rig.Measured) *result.Sample {
+// sample returns a sample of a window. The caller adds values before keep.
+func (b *bench) sample(point string, x float64, m testbed.Measured) *result.Sample {
 	return &result.Sample{
 		Scenario: b.scenario.Name, Point: point, X: x,
 		Start: m.Start, Seconds: m.Seconds, Connections: m.Subscribed,
@@ -39,8 +39,8 @@ func (b *bench) sample(point string, x float64, m rig.Measured) *result.Sample {
 	}
 }
 
-// keep checks a sample and puts it with the others. Values that are no numbers,
-// for there was nothing to read, are left out.
+// keep checks a sample and stores it. Values that are NaN because they could not be
+// read are omitted.
 func (b *bench) keep(s *result.Sample) {
 	for id, v := range s.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -71,24 +71,24 @@ var (
 	connectTimes = map[string]float64{result.ConnectP50: 50, result.ConnectP99: 99}
 )
 
-// microsPer is CPU of the server in microseconds for each of n.
-func microsPer(m rig.Measured, n int64) float64 {
+// microsPer returns the server's CPU time for each of n, in microseconds.
+func microsPer(m testbed.Measured, n int64) float64 {
 	if n <= 0 {
 		return math.NaN()
 	}
 	return float64(m.ServerCPU.Nanoseconds()) / 1e3 / float64(n)
 }
 
-// open opens connections and a publisher to their channels, and makes every
-// connection count from the first message on. The caller closes the publisher.
-func (b *bench) open(c rig.Connections) (rig.Publisher, error) {
+// open opens connections and a publisher to their channels, and makes every connection
+// count from the first message on. The caller closes the publisher.
+func (b *bench) open(c testbed.Connections) (testbed.Publisher, error) {
 	if _, err := b.Connect(c); err != nil {
 		return nil, err
 	}
 	return b.publisher(c.Channel, c.N)
 }
 
-func (b *bench) publisher(channel string, channels int) (rig.Publisher, error) {
+func (b *bench) publisher(channel string, channels int) (testbed.Publisher, error) {
 	p, err := b.Publisher(channel, channels, nil)
 	if err != nil {
 		return nil, err
@@ -100,9 +100,9 @@ func (b *bench) publisher(channel string, channels int) (rig.Publisher, error) {
 	return p, nil
 }
 
-// send carries out a plan and waits until every connection has it all, at most
-// for limit.
-func (b *bench) send(p rig.Publisher, plan publish.Plan, limit time.Duration) (publish.Result, error) {
+// send carries out a plan and waits until every connection has received everything, or
+// limit has passed.
+func (b *bench) send(p testbed.Publisher, plan workload.Plan, limit time.Duration) (workload.Result, error) {
 	sent, err := b.Publish(p, plan)
 	if err == nil {
 		_, err = b.Settle(p, limit)
@@ -111,46 +111,46 @@ func (b *bench) send(p rig.Publisher, plan publish.Plan, limit time.Duration) (p
 }
 
 // measure is send in a window of its own.
-func (b *bench) measure(p rig.Publisher, plan publish.Plan, limit time.Duration) (rig.Measured, publish.Result, error) {
+func (b *bench) measure(p testbed.Publisher, plan workload.Plan, limit time.Duration) (testbed.Measured, workload.Result, error) {
 	w, err := b.Begin()
 	if err != nil {
-		return rig.Measured{}, publish.Result{}, err
+		return testbed.Measured{}, workload.Result{}, err
 	}
 	sent, err := b.send(p, plan, limit)
 	if err != nil {
-		return rig.Measured{}, sent, err
+		return testbed.Measured{}, sent, err
 	}
 	m, err := w.End()
 	return m, sent, err
 }
 
-// verify publishes one message to the shared channel and waits until every
-// connection has it, at most for limit: connections that cannot receive are not
-// worth a figure.
+// verify publishes one message to the shared channel and waits until every connection
+// has received it, or limit has passed. Connections that do not receive are not worth
+// measuring.
 func (b *bench) verify(limit time.Duration) (delivered load.Counters, err error) {
 	p, err := b.publisher(shared, 1)
 	if err != nil {
 		return delivered, err
 	}
 	defer func() { _ = p.Close() }()
-	m, _, err := b.measure(p, publish.Plan{Count: 1, Size: b.size.Bytes}, limit)
+	m, _, err := b.measure(p, workload.Plan{Count: 1, Size: b.size.Bytes}, limit)
 	return m.Counters, err
 }
 
-// deliver publishes at a rate and measures a window of it, after a short time to
-// warm up. Due is how many connections a message is for.
-func (b *bench) deliver(p rig.Publisher, rate float64, due int, order publish.Order) (rig.Measured, int64, error) {
-	warm := publish.Plan{Rate: rate, Duration: max(b.size.Settle, time.Duration(float64(time.Second)/rate)), Size: b.size.Bytes, Order: order}
+// deliver publishes at a rate and measures a window of it after a short warm-up. due
+// is how many connections receive each message.
+func (b *bench) deliver(p testbed.Publisher, rate float64, due int, order workload.Order) (testbed.Measured, int64, error) {
+	warm := workload.Plan{Rate: rate, Duration: max(b.size.Settle, time.Duration(float64(time.Second)/rate)), Size: b.size.Bytes, Order: order}
 	if _, err := b.send(p, warm, settleTime); err != nil {
-		return rig.Measured{}, 0, err
+		return testbed.Measured{}, 0, err
 	}
-	m, sent, err := b.measure(p, publish.Plan{Rate: rate, Duration: b.size.Measure, Size: b.size.Bytes, Order: order}, settleTime)
+	m, sent, err := b.measure(p, workload.Plan{Rate: rate, Duration: b.size.Measure, Size: b.size.Bytes, Order: order}, settleTime)
 	return m, int64(sent.Sent) * int64(due), err
 }
 
-// collect puts figures about garbage collection into s: CPU in the window that
-// ended, and the longest stop so far.
-func (b *bench) collect(s *result.Sample, before, after rig.Runtime, ok bool) {
+// collect adds figures about garbage collection to s: its CPU time in the window, and
+// the longest pause so far.
+func (b *bench) collect(s *result.Sample, before, after testbed.Runtime, ok bool) {
 	if !ok {
 		return
 	}

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 var burst = Scenario{
 	Name: "burst", Title: "Burst",
 	Shows: "What happens when a back end publishes a pile of messages at once: how fast the server fans them out, what CPU each delivery takes then, and how late the last one is.",
-	// the bound that protects against slow clients must not cut off clients that
-	// are not slow: it is fan-out that is measured
+	// The limit that protects against slow clients must not end clients that are not
+	// slow: this measures fan-out.
 	Env: []string{"MAX_QUEUED_BYTES=8388608"},
 	sizes: map[string]Size{
 		"tiny":  {Connections: []int{50}, Messages: 100, Bytes: 128},
@@ -26,20 +26,20 @@ var burst = Scenario{
 	windows: one, extra: 2500 * time.Millisecond,
 	run: func(b *bench) error {
 		n := b.size.most()
-		p, err := b.open(rig.Connections{N: n, Channel: shared})
+		p, err := b.open(testbed.Connections{N: n, Channel: shared})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
 		// a small one first, so that buffers and stacks have their size
-		if _, err := b.send(p, publish.Plan{Count: max(b.size.Messages/20, 1), Size: b.size.Bytes}, settleTime); err != nil {
+		if _, err := b.send(p, workload.Plan{Count: max(b.size.Messages/20, 1), Size: b.size.Bytes}, settleTime); err != nil {
 			return err
 		}
 		before, _, err := b.Runtime()
 		if err != nil {
 			return err
 		}
-		m, sent, err := b.measure(p, publish.Plan{Count: b.size.Messages, Size: b.size.Bytes}, settleTime)
+		m, sent, err := b.measure(p, workload.Plan{Count: b.size.Messages, Size: b.size.Bytes}, settleTime)
 		if err != nil {
 			return err
 		}

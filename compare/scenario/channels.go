@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 var channels = Scenario{
@@ -24,13 +24,13 @@ var channels = Scenario{
 	windows: func(s Size) int { return len(s.Rates) }, extra: 500 * time.Millisecond,
 	run: func(b *bench) error {
 		n := b.size.most()
-		p, err := b.open(rig.Connections{N: n, Channel: each})
+		p, err := b.open(testbed.Connections{N: n, Channel: each})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = p.Close() }()
 		for _, rate := range b.size.Rates {
-			m, due, err := b.deliver(p, rate, 1, publish.Random)
+			m, due, err := b.deliver(p, rate, 1, workload.Random)
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ var publication = Scenario{
 	},
 	windows: one, extra: 500 * time.Millisecond,
 	run: func(b *bench) error {
-		if _, err := b.Connect(rig.Connections{N: b.size.most(), Channel: each}); err != nil {
+		if _, err := b.Connect(testbed.Connections{N: b.size.most(), Channel: each}); err != nil {
 			return err
 		}
 		if err := b.Mark(); err != nil {
@@ -76,7 +76,7 @@ var publication = Scenario{
 			}
 			for i := range answers {
 				if n := answers[i].Total.Refused; n > 0 {
-					return 0, fmt.Errorf("%w: the server refuses publications of clients (%d)", rig.ErrRun, n)
+					return 0, fmt.Errorf("%w: the server refuses publications of clients (%d)", testbed.ErrRun, n)
 				}
 			}
 			_, err = b.Do(load.Command{Cmd: load.Settle, Own: true, TimeoutMS: int(settleTime.Milliseconds())})

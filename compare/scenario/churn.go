@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// churnBroadcast is how many messages a second run beneath the churn.
+// churnBroadcast is how many messages a second are published during the churn.
 const churnBroadcast = 2
 
 var churn = Scenario{
@@ -30,7 +30,7 @@ var churn = Scenario{
 
 func runChurn(b *bench) error {
 	n := b.size.most()
-	p, err := b.open(rig.Connections{N: n, Channel: shared})
+	p, err := b.open(testbed.Connections{N: n, Channel: shared})
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func runChurn(b *bench) error {
 	if _, err := b.Do(load.Command{Cmd: load.Churn, Rate: b.size.Rates[0]}); err != nil {
 		return err
 	}
-	if _, err := b.Publish(p, publish.Plan{Rate: churnBroadcast, Duration: b.size.Measure, Size: b.size.Bytes}); err != nil {
+	if _, err := b.Publish(p, workload.Plan{Rate: churnBroadcast, Duration: b.size.Measure, Size: b.size.Bytes}); err != nil {
 		return err
 	}
 	// the last message is published before the time is up
@@ -84,7 +84,8 @@ func runChurn(b *bench) error {
 	return nil
 }
 
-// subscribed says whether n connections are, and no other is on its way.
+// subscribed reports whether n connections are subscribed and no other is being
+// opened.
 func (b *bench) subscribed(n int) (bool, error) {
 	answers, err := b.Do(load.Command{Cmd: load.Idle})
 	if err != nil {
@@ -98,13 +99,13 @@ func (b *bench) subscribed(n int) (bool, error) {
 	return have == n && way == 0, nil
 }
 
-// frozenShare of the connections is not read from.
+// frozenShare is the share of the connections that are not read from.
 const frozenShare = 0.01
 
 var frozen = Scenario{
 	Name: "frozen", Title: "1% frozen clients",
 	Shows: "Whether clients that stopped reading (a phone in a tunnel) harm the others: latency and CPU of the other 99%, memory that piles up, and whether the frozen ones are cut off at their bound.",
-	// with the bound at its default of 1 MB it would take minutes
+	// with the default limit of 1 MB it would take minutes
 	Env: []string{"MAX_QUEUED_BYTES=65536"},
 	sizes: map[string]Size{
 		"tiny":  {Connections: []int{100}, Rates: []float64{20}, Bytes: 1024, Measure: 4e8},
@@ -118,8 +119,8 @@ var frozen = Scenario{
 	run: func(b *bench) error {
 		n := b.size.most()
 		// segments and socket buffers as on a network, so that it is the server that
-		// has to keep what the frozen ones do not take, and not the kernel
-		p, err := b.open(rig.Connections{N: n, Channel: shared, Rcvbuf: 8 << 10, Segment: 1460})
+		// must keep what the frozen ones do not take, and not the kernel
+		p, err := b.open(testbed.Connections{N: n, Channel: shared, Rcvbuf: 8 << 10, Segment: 1460})
 		if err != nil {
 			return err
 		}
@@ -136,7 +137,7 @@ var frozen = Scenario{
 		for i := range answers {
 			cold += answers[i].Frozen
 		}
-		m, sent, err := b.measure(p, publish.Plan{Rate: b.size.Rates[0], Duration: b.size.Measure, Size: b.size.Bytes}, settleTime)
+		m, sent, err := b.measure(p, workload.Plan{Rate: b.size.Rates[0], Duration: b.size.Measure, Size: b.size.Bytes}, settleTime)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
 var idle = Scenario{
@@ -24,13 +24,13 @@ var idle = Scenario{
 	run:     runIdle,
 }
 
-// reading is memory at one number of connections.
+// reading is the memory at one number of connections.
 type reading struct {
 	n       int
 	memory  process.Memory
-	runtime rig.Runtime
+	runtime testbed.Runtime
 	told    bool // the server told about its runtime
-	kernel  rig.Kernel
+	kernel  testbed.Kernel
 }
 
 func (b *bench) read(n int) (reading, error) {
@@ -39,7 +39,7 @@ func (b *bench) read(n int) (reading, error) {
 	if v.memory, err = b.Memory(); err != nil {
 		return v, err
 	}
-	if v.kernel, err = rig.ReadKernel(); err != nil {
+	if v.kernel, err = testbed.ReadKernel(); err != nil {
 		return v, err
 	}
 	v.runtime, v.told, err = b.Runtime()
@@ -48,7 +48,7 @@ func (b *bench) read(n int) (reading, error) {
 
 // grow opens connections until there are n.
 func (b *bench) grow(have *int, n int) error {
-	_, err := b.Connect(rig.Connections{N: n - *have, Channel: shared})
+	_, err := b.Connect(testbed.Connections{N: n - *have, Channel: shared})
 	*have = n
 	return err
 }
@@ -99,7 +99,7 @@ func runIdle(b *bench) error {
 	return nil
 }
 
-// slope is what each connection between two readings added.
+// slope returns what each connection between two readings has added.
 func slope(values map[string]float64, from, to reading) {
 	n := float64(to.n - from.n)
 	values[result.PerConnection] = (float64(to.memory.PSS) - float64(from.memory.PSS)) / n
@@ -111,7 +111,7 @@ func slope(values map[string]float64, from, to reading) {
 	values[result.Kernel] = kernelSlope(from, to)
 }
 
-// kernelSlope is what the kernel holds for each connection, both its ends.
+// kernelSlope returns the kernel memory of each connection, both of its ends.
 func kernelSlope(from, to reading) float64 {
 	if to.kernel.Slab == 0 {
 		return math.NaN()

@@ -2,19 +2,20 @@ package scenario
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/google/pprof/profile"
 
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
 var ledger = Scenario{
 	Name: result.LedgerScenario, Title: "The article's ledger",
 	Shows: "Where each byte of a connection goes: the growth of the heap profile between two numbers of connections, sorted by what allocated it, beside stacks, memory of the process and the kernel.",
-	// sampled finely, so that what is small is seen; that costs memory itself,
-	// which is why this is a run of its own
+	// The fine sampling rate finds small objects but costs memory itself, so this is a
+	// run of its own.
 	Env: []string{"GODEBUG=memprofilerate=4096"},
 	sizes: map[string]Size{
 		"tiny":  {Connections: []int{50, 300}, Bytes: 128, Settle: 1e8},
@@ -28,7 +29,7 @@ var ledger = Scenario{
 	run:     runLedger,
 }
 
-// position is everything that the ledger is made of, at one number of
+// position is everything that the ledger is computed from, at one number of
 // connections.
 type position struct {
 	reading
@@ -36,7 +37,7 @@ type position struct {
 }
 
 func (b *bench) position(n int) (position, error) {
-	// memory first: a profile has the garbage collected
+	// memory first, because reading a profile collects garbage
 	v, err := b.read(n)
 	if err != nil {
 		return position{}, err
@@ -85,8 +86,8 @@ func runLedger(b *bench) error {
 	return nil
 }
 
-// enter puts what each connection added into values. The heap profile is the
-// first node's, which has its share of the connections.
+// enter adds what each connection holds to values. The heap profile is that of the
+// first node, which has its share of the connections.
 func enter(values map[string]float64, from, to position, nodes int) {
 	n := float64(to.n - from.n)
 	total := (float64(to.memory.PSS) - float64(from.memory.PSS)) / n
@@ -109,7 +110,7 @@ func enter(values map[string]float64, from, to position, nodes int) {
 	values[result.LedgerHeadroom] = total - named
 }
 
-// itemize sums up the bytes in use of a heap profile by the ledger's items.
+// itemize sums up the bytes in use of a heap profile by item of the ledger.
 func itemize(p *profile.Profile) (map[string]float64, error) {
 	value := -1
 	for i, t := range p.SampleType {
@@ -118,7 +119,7 @@ func itemize(p *profile.Profile) (map[string]float64, error) {
 		}
 	}
 	if value < 0 {
-		return nil, fmt.Errorf("%w: heap profile without inuse_space", rig.ErrRun)
+		return nil, fmt.Errorf("%w: heap profile without inuse_space", testbed.ErrRun)
 	}
 	items := make(map[string]float64)
 	for _, s := range p.Sample {
@@ -126,70 +127,90 @@ func itemize(p *profile.Profile) (map[string]float64, error) {
 		if sizes := s.NumLabel["bytes"]; len(sizes) > 0 {
 			size = sizes[0]
 		}
-		items[itemOf(frames(s), size)] += float64(s.Value[value])
+		items[itemOf(calls(s), size)] += float64(s.Value[value])
 	}
 	return items, nil
 }
 
-// frames are the functions of a sample, the innermost first.
-func frames(s *profile.Sample) []string {
-	var list []string
+// call is a call on the stack of a sample.
+type call struct {
+	function string // with its package
+	file     string // base name of its source file
+}
+
+// calls returns the stack of a sample, innermost call first.
+func calls(s *profile.Sample) []call {
+	var list []call
 	for _, l := range s.Location {
 		for _, line := range l.Line {
 			if line.Function != nil {
-				list = append(list, line.Function.Name)
+				list = append(list, call{line.Function.Name, path.Base(line.Function.Filename)})
 			}
 		}
 	}
 	return list
 }
 
-// large objects in places that make several are buffers, small ones records.
+// large objects in functions that allocate several are buffers, small ones records.
 const large = 512
 
-// rule says which item an allocation belongs to whose stack has a function that
-// begins so or holds so. The innermost function that a rule knows decides.
+// rule assigns an allocation to an item. All conditions that are set must hold for a
+// call on its stack; the innermost call that a rule applies to decides. Conditions
+// name packages, source files and what the contract of the engines names, so that
+// the engines' own types may change.
 type rule struct {
-	begins, holds string
-	item          string
-	large         string // item of objects of at least large bytes, if another
+	prefix   string // of the function with its package
+	contains string // in the function with its package
+	file     string // how the name of the source file begins
+	item     string
+	large    string // item of objects of at least large bytes, if it is another
 }
+
+const engines = "/modes/"
 
 var rules = []rule{
-	{begins: "runtime.newproc", item: result.LedgerStacks},
-	{begins: "runtime.malg", item: result.LedgerStacks},
-	{begins: "bufio.NewReader", item: result.LedgerRead},
-	{begins: "bufio.NewWriter", item: result.LedgerWrite},
-	{begins: "github.com/gorilla/websocket.newConn", item: result.LedgerRecord, large: result.LedgerWrite},
-	{holds: "/idiomatic.newQueue", item: result.LedgerQueue},
-	{holds: "/modes/protocol/session.", item: result.LedgerSession},
-	{holds: ".(*hub).", item: result.LedgerSession},
-	{holds: ".(*audience).", item: result.LedgerSession},
-	{holds: ".(*audiences).", item: result.LedgerSession},
-	{holds: ").Subscribe", item: result.LedgerSession},
-	{holds: ").subscribe", item: result.LedgerSession},
-	{holds: ").join", item: result.LedgerSession},
-	{begins: "net.", item: result.LedgerNet},
-	{begins: "internal/poll.", item: result.LedgerNet},
-	{holds: "/idiomatic.(*listener).", item: result.LedgerNet},
-	{holds: "/modes/idiomatic.", item: result.LedgerRecord},
-	{holds: "/modes/optimized.", item: result.LedgerRecord},
-	{begins: "github.com/gorilla/websocket.", item: result.LedgerRecord},
-	{begins: "github.com/gobwas/ws.", item: result.LedgerRecord},
-	{begins: "net/http.", item: result.LedgerHTTP},
-	{begins: "net/textproto.", item: result.LedgerHTTP},
+	{prefix: "runtime.newproc", item: result.LedgerStacks},
+	{prefix: "runtime.malg", item: result.LedgerStacks},
+	{prefix: "bufio.NewReader", item: result.LedgerRead},
+	{prefix: "bufio.NewWriter", item: result.LedgerWrite},
+	{prefix: "github.com/gorilla/websocket.newConn", item: result.LedgerRecord, large: result.LedgerWrite},
+	{contains: "/modes/protocol/", item: result.LedgerSession},
+	{contains: "/modes/fanout", item: result.LedgerSession},
+	{contains: engines, file: "queue", item: result.LedgerQueue},
+	{contains: engines, file: "hub", item: result.LedgerSession},
+	{contains: engines, file: "audience", item: result.LedgerSession},
+	{contains: engines, file: "subscri", item: result.LedgerSession},
+	{contains: engines, file: "fanout", item: result.LedgerSession},
+	{contains: engines, file: "channel", item: result.LedgerSession},
+	{contains: ").Subscribe", item: result.LedgerSession},
+	{contains: ").subscribe", item: result.LedgerSession},
+	{contains: ").join", item: result.LedgerSession},
+	{prefix: "net.", item: result.LedgerNet},
+	{prefix: "internal/poll.", item: result.LedgerNet},
+	{contains: engines, file: "listener", item: result.LedgerNet},
+	{contains: engines, file: "accept", item: result.LedgerNet},
+	{contains: engines, item: result.LedgerRecord},
+	{prefix: "github.com/gorilla/websocket.", item: result.LedgerRecord},
+	{prefix: "github.com/gobwas/ws.", item: result.LedgerRecord},
+	{prefix: "net/http.", item: result.LedgerHTTP},
+	{prefix: "net/textproto.", item: result.LedgerHTTP},
 }
 
-// itemOf is the item that an allocation of size bytes with this stack belongs to.
-func itemOf(stack []string, size int64) string {
-	for _, f := range stack {
-		if strings.Contains(f, "redis") {
+func (r *rule) applies(c call) bool {
+	return strings.HasPrefix(c.function, r.prefix) && strings.Contains(c.function, r.contains) && strings.HasPrefix(c.file, r.file)
+}
+
+// itemOf returns the item that an allocation of size bytes with this stack belongs to.
+func itemOf(stack []call, size int64) string {
+	for _, c := range stack {
+		if strings.Contains(c.function, "redis") {
 			return result.LedgerOther // its buffers do not belong to a connection
 		}
 	}
-	for _, f := range stack {
-		for _, r := range rules {
-			if r.begins != "" && !strings.HasPrefix(f, r.begins) || r.holds != "" && !strings.Contains(f, r.holds) {
+	for _, c := range stack {
+		for i := range rules {
+			r := &rules[i]
+			if !r.applies(c) {
 				continue
 			}
 			if r.large != "" && size >= large {

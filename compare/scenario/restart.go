@@ -5,28 +5,28 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 const (
 	restartDown = 500 * time.Millisecond // how long Redis is away
-	// probeRate is how many messages a second show when they arrive again
+	// probeRate is how many messages a second detect that delivery works again
 	probeRate = 10
 )
 
 var restart = Scenario{
 	Name: "redis-restart", Title: "Redis restart",
 	Shows: "What a crash of Redis does: whether connections are kept, how long it takes until every one of them receives again once Redis is back, and how many messages each missed (Redis Pub/Sub delivers at most once: what is published while the server is away from Redis is gone, and clients are told).",
-	// clients are told at a rate that spares a full node; here it is the server's
-	// own time that counts
+	// Gaps are announced at a rate that suits a full node; what counts here is the
+	// server's own time.
 	Env:   []string{"GAP_RATE=100000"},
 	Lossy: true, OwnServer: "the Redis of an external server is not ours to kill",
 	sizes: map[string]Size{
 		"tiny":  {Connections: []int{100}, Bytes: 128, Settle: 1e8},
 		"quick": {Connections: []int{1000}, Bytes: 128, Settle: 3e8},
-		// No more than what every arm delivers in time on one core, 10 times a second.
+		// No more than what every variant delivers in time on one core, 10 times a second.
 		"full": {Connections: []int{3000}, Bytes: 128, Settle: 1e9},
 	},
 	describe: func(s Size) string {
@@ -38,7 +38,7 @@ var restart = Scenario{
 
 func runRestart(b *bench) error {
 	n := b.size.most()
-	if _, err := b.Connect(rig.Connections{N: n, Channel: shared}); err != nil {
+	if _, err := b.Connect(testbed.Connections{N: n, Channel: shared}); err != nil {
 		return err
 	}
 	before, err := b.verifyNumbers(n, settleTime)
@@ -58,7 +58,7 @@ func runRestart(b *bench) error {
 	if err := b.Idle(restartDown); err != nil {
 		return err
 	}
-	if err := b.ReviveRedis(); err != nil {
+	if err := b.RestartRedis(); err != nil {
 		return err
 	}
 	back := time.Now()
@@ -67,9 +67,9 @@ func runRestart(b *bench) error {
 		return err
 	}
 	defer func() { _ = p.Close() }()
-	// a message at a time, until one of them reaches every connection
+	// one message at a time, until one reaches every connection
 	err = b.Await(time.Minute, func() (bool, error) {
-		if _, err := b.Publish(p, publish.Plan{Count: 1, Size: b.size.Bytes}); err != nil {
+		if _, err := b.Publish(p, workload.Plan{Count: 1, Size: b.size.Bytes}); err != nil {
 			return false, err
 		}
 		sent := time.Now()
@@ -104,18 +104,18 @@ func runRestart(b *bench) error {
 	return nil
 }
 
-// lostConnections is how many of n are gone.
-func lostConnections(m rig.Measured, n int) int { return max(n-m.Connected, 0) }
+// lostConnections returns how many of n are gone.
+func lostConnections(m testbed.Measured, n int) int { return max(n-m.Connected, 0) }
 
-// verifyNumbers sends one message to all of n connections and returns the
-// sequence numbers from which a later publisher counts on.
+// verifyNumbers sends one message to all of n connections and returns the sequence
+// numbers after which a later publisher continues.
 func (b *bench) verifyNumbers(n int, limit time.Duration) ([]uint32, error) {
 	counters, err := b.verify(limit)
 	if err != nil {
 		return nil, err
 	}
 	if counters.Delivered != int64(n) {
-		return nil, fmt.Errorf("%w: %d of %d connections received a message within %v", rig.ErrRun, counters.Delivered, n, limit)
+		return nil, fmt.Errorf("%w: %d of %d connections received a message within %v", testbed.ErrRun, counters.Delivered, n, limit)
 	}
 	return []uint32{1}, nil
 }

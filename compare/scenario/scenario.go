@@ -1,6 +1,6 @@
-// Package scenario holds what the arms are put through. A scenario gets a rig
-// with a fresh server, drives it, and returns samples; it knows nothing of
-// repeats, folders and reports.
+// Package scenario holds the scenarios in which variants are measured. A scenario gets
+// a testbed with a fresh server, drives it, and returns samples. Repeats, folders and
+// reports are not its business.
 package scenario
 
 import (
@@ -11,17 +11,16 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
-// ErrScenario says that a scenario is unknown, or a size not possible.
+// ErrScenario means that a scenario or a profile is unknown.
 var ErrScenario = errors.New("scenario")
 
-// Size is how much of it an arm is put through. A scenario uses the fields that
-// it needs.
+// Size is the size of a scenario, which uses the fields that it needs.
 type Size struct {
-	// Connections are the numbers of connections to be measured, ascending; of
-	// most scenarios only the last counts.
+	// Connections are the numbers of connections to measure, in ascending order; most
+	// scenarios use only the last.
 	Connections []int
 	// Rates a second: of messages, or of replaced connections.
 	Rates []float64
@@ -29,24 +28,24 @@ type Size struct {
 	Messages int
 	// Bytes of a message.
 	Bytes int
-	// Measure is how long a window lasts, Settle how long it takes to come to
-	// rest before.
+	// Measure is the duration of a window, and Settle that of the pause before it.
 	Measure, Settle time.Duration
 }
 
-// most is the highest number of connections.
+// most returns the highest number of connections.
 func (s Size) most() int { return s.Connections[len(s.Connections)-1] }
 
-// Scenario is one thing that arms are put through.
+// Scenario is something that variants are measured in.
 type Scenario struct {
 	Name, Title string
-	// Shows says what it shows, in a sentence or two.
+	// Shows describes the purpose in a sentence or two.
 	Shows string
 	// Env is set for every server that compare starts.
 	Env []string
-	// Lossy scenarios lose messages by their nature.
+	// Lossy means that the scenario itself loses messages.
 	Lossy bool
-	// OwnServer needs a server that compare started; Why says why.
+	// OwnServer says why the scenario needs a server that compare has started; ""
+	// means that it does not.
 	OwnServer string
 
 	sizes    map[string]Size // by profile
@@ -56,16 +55,15 @@ type Scenario struct {
 	run      func(*bench) error
 }
 
-// Profiles by name, the least first.
+// Profiles lists the profiles, smallest first.
 var Profiles = []string{"tiny", "quick", "full"}
 
-// All are the scenarios, in the order in which they are run and shown.
+// All returns the scenarios in order.
 func All() []Scenario {
 	return []Scenario{idle, storm, broadcast, burst, channels, publication, churn, frozen, restart, ledger}
 }
 
-// Choose returns the scenarios named in the comma-separated list; all if it is
-// empty.
+// Choose returns the scenarios named in a comma-separated list, or all if it is empty.
 func Choose(list string) ([]Scenario, error) {
 	all := All()
 	if list == "" {
@@ -90,15 +88,15 @@ func Choose(list string) ([]Scenario, error) {
 	return chosen, nil
 }
 
-// Override are settings of the command line that take the place of a profile's;
-// zero ones do not.
+// Override holds settings of the command line that replace those of a profile, unless
+// they are zero.
 type Override struct {
 	Connections []int
 	Bytes       int
 	Measure     time.Duration
 }
 
-// Size is what the profile has for this scenario.
+// Size returns the size of this scenario in a profile.
 func (s Scenario) Size(profile string, o Override) Size {
 	size := s.sizes[profile]
 	if len(o.Connections) > 0 {
@@ -119,7 +117,7 @@ func (s Scenario) Size(profile string, o Override) Size {
 	return size
 }
 
-// Sized is Size, with an error for a profile that there is none of.
+// Sized is Size with an error if there is no such profile.
 func (s Scenario) Sized(profile string, o Override) (Size, error) {
 	if !slices.Contains(Profiles, profile) {
 		return Size{}, fmt.Errorf("%w: profile %q is unknown: use %s", ErrScenario, profile, strings.Join(Profiles, ", "))
@@ -127,57 +125,57 @@ func (s Scenario) Sized(profile string, o Override) (Size, error) {
 	return s.Size(profile, o), nil
 }
 
-// needsTwo says that the scenario takes a slope.
+// needsTwo reports whether the scenario measures a slope.
 func needsTwo(s Scenario) bool { return s.Name == "idle" || s.Name == result.LedgerScenario }
 
-// Most is the highest number of connections that are open at one time.
+// Most returns the highest number of connections that are open at a time.
 func (s Scenario) Most(size Size) int {
 	if s.Name == churn.Name {
-		return size.most() + 512 // those that are ending beside those that begin
+		return size.most() + 512 // those that are ending, besides the others
 	}
 	return size.most()
 }
 
-// Describe says in a sentence what arms are put through.
+// Describe describes the load in a sentence.
 func (s Scenario) Describe(size Size) string { return s.describe(size) }
 
-// connectPerSecond is what a slow arm on a slow machine takes in.
+// connectPerSecond is what a slow variant accepts on a slow machine.
 const connectPerSecond = 6000
 
-// Takes is how long one run takes, about.
+// Takes estimates the duration of one run.
 func (s Scenario) Takes(size Size) time.Duration {
 	const setUp = 500 * time.Millisecond
 	connect := time.Duration(float64(size.most()) / connectPerSecond * float64(time.Second))
 	return setUp + connect + s.extra + time.Duration(s.windows(size))*(size.Measure+size.Settle)
 }
 
-// Run puts a server through the scenario and returns what was measured. On an
-// error nothing was.
-func (s Scenario) Run(r *rig.Rig, size Size) ([]result.Sample, error) {
-	b := &bench{Rig: r, size: size, scenario: s}
+// Run runs the scenario and returns what was measured, which is nothing if there is an
+// error.
+func (s Scenario) Run(r *testbed.Testbed, size Size) ([]result.Sample, error) {
+	b := &bench{Testbed: r, size: size, scenario: s}
 	if err := s.run(b); err != nil {
 		return nil, r.Fail(fmt.Errorf("%s: %w", s.Name, err))
 	}
 	return b.samples, nil
 }
 
-// Try has one connection receive one message: what cannot do that cannot be
+// Try delivers one message to one connection, to find out whether a variant can be
 // measured.
-func Try(r *rig.Rig) error {
-	b := &bench{Rig: r, size: Size{Connections: []int{1}, Bytes: 128}}
-	_, err := b.Connect(rig.Connections{N: 1, Channel: shared})
+func Try(r *testbed.Testbed) error {
+	b := &bench{Testbed: r, size: Size{Connections: []int{1}, Bytes: 128}}
+	_, err := b.Connect(testbed.Connections{N: 1, Channel: shared})
 	if err == nil {
 		_, err = b.verifyNumbers(1, tryTime)
 	}
 	return r.Fail(err)
 }
 
-// tryTime is how long the one message may take.
+// tryTime is how long that message may take.
 const tryTime = 15 * time.Second
 
 func one(Size) int { return 1 }
 
-// thousands writes a number as people read it.
+// thousands formats a number with separators.
 func thousands(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

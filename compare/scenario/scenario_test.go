@@ -13,7 +13,7 @@ import (
 	"github.com/tandem-ws/tandem/compare/load"
 	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
 func TestEveryScenarioSaysWhatItShows(t *testing.T) {
@@ -26,7 +26,7 @@ func TestEveryScenarioSaysWhatItShows(t *testing.T) {
 			if len(size.Connections) == 0 || size.Bytes < 96 || s.Takes(size) <= 0 || s.Describe(size) == "" {
 				t.Errorf("%s, %s: %+v", s.Name, profile, size)
 			}
-			if rig.Processes(s.Most(size), 20_000) != 1 {
+			if testbed.Processes(s.Most(size), 20_000) != 1 {
 				t.Errorf("%s, %s: %d connections do not fit 20,000 descriptors", s.Name, profile, s.Most(size))
 			}
 		}
@@ -93,10 +93,13 @@ func TestItemOf(t *testing.T) {
 		{"bufio.NewReaderSize github.com/gorilla/websocket.newConn " + i + "(*Engine).upgrade", 4096, result.LedgerRead},
 		{"github.com/gorilla/websocket.newConn github.com/gorilla/websocket.(*Upgrader).Upgrade", 4096, result.LedgerWrite},
 		{"github.com/gorilla/websocket.newConn github.com/gorilla/websocket.(*Upgrader).Upgrade", 384, result.LedgerRecord},
-		{i + "newQueue " + i + "newConnection", 4864, result.LedgerQueue},
+		{i + "newQueue@queue.go " + i + "newConnection@connection.go", 4864, result.LedgerQueue},
 		{i + "newConnection " + i + "(*Engine).serve", 512, result.LedgerRecord},
 		{"github.com/tandem-ws/tandem/modes/protocol/session.New " + i + "newConnection", 64, result.LedgerSession},
-		{i + "(*hub).join " + i + "(*connection).subscribe", 64, result.LedgerSession},
+		{i + "(*hub).join@hub.go " + i + "(*connection).subscribe", 64, result.LedgerSession},
+		{i + "(*anything).add@subscribers.go " + i + "(*connection).serve@connection.go", 64, result.LedgerSession},
+		{i + "(*listener).Accept@listener.go net/http.(*Server).Serve", 64, result.LedgerNet},
+		{"encoding/json.Marshal@queue.go", 64, result.LedgerOther},
 		{"net.newFD net.(*netFD).accept", 200, result.LedgerNet},
 		{"net/http.(*conn).readRequest net/http.(*conn).serve", 300, result.LedgerHTTP},
 		{"runtime.malg runtime.newproc1", 400, result.LedgerStacks},
@@ -104,7 +107,12 @@ func TestItemOf(t *testing.T) {
 		{"bufio.NewReaderSize github.com/redis/go-redis/v9.newConn", 32768, result.LedgerOther},
 		{"main.main", 10, result.LedgerOther},
 	} {
-		if got := itemOf(strings.Fields(c.stack), c.size); got != c.want {
+		var stack []call
+		for s := range strings.FieldsSeq(c.stack) {
+			function, file, _ := strings.Cut(s, "@")
+			stack = append(stack, call{function, file})
+		}
+		if got := itemOf(stack, c.size); got != c.want {
 			t.Errorf("%s of %d bytes: %s, want %s", c.stack, c.size, got, c.want)
 		}
 	}
@@ -135,11 +143,11 @@ func TestItemize(t *testing.T) {
 // positions are 100 and 300 connections on two nodes.
 func positions() (from, to position) {
 	from = position{
-		reading: reading{n: 100, memory: process.Memory{PSS: 1000}, told: true, runtime: rig.Runtime{Runtime: process.Runtime{Stacks: 100}}, kernel: rig.Kernel{Slab: 1000, Buffers: 500}},
+		reading: reading{n: 100, memory: process.Memory{PSS: 1000}, told: true, runtime: testbed.Runtime{Runtime: process.Runtime{Stacks: 100}}, kernel: testbed.Kernel{Slab: 1000, Buffers: 500}},
 		heap:    map[string]float64{result.LedgerRead: 100},
 	}
 	to = position{
-		reading: reading{n: 300, memory: process.Memory{PSS: 9000}, told: true, runtime: rig.Runtime{Runtime: process.Runtime{Stacks: 2100}}, kernel: rig.Kernel{Slab: 5000, Buffers: 700}},
+		reading: reading{n: 300, memory: process.Memory{PSS: 9000}, told: true, runtime: testbed.Runtime{Runtime: process.Runtime{Stacks: 2100}}, kernel: testbed.Kernel{Slab: 5000, Buffers: 700}},
 		heap:    map[string]float64{result.LedgerRead: 1100},
 	}
 	return from, to
@@ -190,17 +198,17 @@ func TestSlope(t *testing.T) {
 
 func TestKeepLeavesOutWhatIsNoNumber(t *testing.T) {
 	b := bench{scenario: broadcast}
-	s := b.sample("p", 1, rig.Measured{Counters: load.Counters{Delivered: 1}})
+	s := b.sample("p", 1, testbed.Measured{Counters: load.Counters{Delivered: 1}})
 	s.Expected = 2
 	s.Values[result.P50], s.Values[result.P99], s.Values[result.Max] = 1, math.NaN(), math.Inf(1)
 	b.keep(s)
 	if kept := b.samples[0]; len(kept.Values) != 1 || kept.Sound() {
 		t.Errorf("%+v", kept)
 	}
-	if v := microsPer(rig.Measured{ServerCPU: time.Millisecond}, 4); v != 250 {
+	if v := microsPer(testbed.Measured{ServerCPU: time.Millisecond}, 4); v != 250 {
 		t.Errorf("%g us", v)
 	}
-	if v := microsPer(rig.Measured{ServerCPU: time.Millisecond}, 0); !math.IsNaN(v) {
+	if v := microsPer(testbed.Measured{ServerCPU: time.Millisecond}, 0); !math.IsNaN(v) {
 		t.Errorf("%g us for none", v)
 	}
 }

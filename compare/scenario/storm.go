@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/tandem-ws/tandem/compare/result"
-	"github.com/tandem-ws/tandem/compare/rig"
+	"github.com/tandem-ws/tandem/compare/testbed"
 )
 
 var storm = Scenario{
@@ -25,7 +25,7 @@ var storm = Scenario{
 			return err
 		}
 		n := b.size.most()
-		if _, err := b.Connect(rig.Connections{N: n, Channel: shared}); err != nil {
+		if _, err := b.Connect(testbed.Connections{N: n, Channel: shared}); err != nil {
 			return err
 		}
 		m, err := w.End()
@@ -62,7 +62,7 @@ var broadcast = Scenario{
 	windows: func(s Size) int { return len(s.Rates) },
 	run: func(b *bench) error {
 		n := b.size.most()
-		p, err := b.open(rig.Connections{N: n, Channel: shared})
+		p, err := b.open(testbed.Connections{N: n, Channel: shared})
 		if err != nil {
 			return err
 		}

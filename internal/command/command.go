@@ -11,9 +11,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -107,6 +109,10 @@ func (p *Program) usage(w io.Writer) {
 
 // Parse parses args, which must consist of flags only.
 func Parse(flags *flag.FlagSet, args []string) error {
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "Usage of %s:\n", flags.Name())
+		printDefaults(flags)
+	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -117,6 +123,44 @@ func Parse(flags *flag.FlagSet, args []string) error {
 		return Usagef(flags.Name(), "unexpected argument %q", flags.Arg(0))
 	}
 	return nil
+}
+
+// printDefaults prints the flags as flag.PrintDefaults does, in lines that fit.
+func printDefaults(flags *flag.FlagSet) {
+	out := flags.Output()
+	var b strings.Builder
+	flags.SetOutput(&b)
+	flags.PrintDefaults()
+	flags.SetOutput(out)
+	for line := range strings.SplitSeq(strings.TrimSuffix(b.String(), "\n"), "\n") {
+		if about, ok := strings.CutPrefix(line, "    \t"); ok {
+			line = Indent(about, "      ")
+		}
+		fmt.Fprintln(out, line)
+	}
+}
+
+// Indent breaks text into indented lines of at most 80 columns.
+func Indent(text, indent string) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+			b.WriteString(indent)
+			column = len(indent)
+		case column+1+n > defaultColumns:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
 }
 
 // Usagef tells the user what is wrong with the arguments and returns ErrUsage.

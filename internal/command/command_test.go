@@ -68,6 +68,18 @@ func TestMain(m *testing.M) {
 	p.Main()
 }
 
+func TestIndent(t *testing.T) {
+	text := strings.Repeat("word ", 40) + strings.Repeat("x", 100)
+	for i, line := range strings.Split(Indent(text, "  "), "\n") {
+		if !strings.HasPrefix(line, "  ") || len(line) > 80 && line != "  "+strings.Repeat("x", 100) {
+			t.Errorf("line %d: %q", i, line)
+		}
+	}
+	if got := strings.Join(strings.Fields(Indent(text, "  ")), " "); got != text {
+		t.Errorf("words are missing: %q", got)
+	}
+}
+
 // start starts the program with its temporary files in the returned folder.
 func start(t *testing.T, args ...string) (cmd *exec.Cmd, out io.ReadCloser, temp string) {
 	t.Helper()

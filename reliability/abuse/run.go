@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/redisserver"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/attack"
 	"github.com/tandem-ws/tandem/reliability/client"
-	"github.com/tandem-ws/tandem/reliability/fault"
 )
 
 const (
@@ -36,12 +36,12 @@ type run struct {
 	Options
 	mode string
 
-	redis     *fault.Redis
+	redis     *redisserver.Server
 	node      *node.Node
 	pool      *client.Pool // the healthy clients
 	visitors  *client.Pool // clients that come and go
-	publisher *publish.Persistent
-	noise     *publish.Persistent // to the channel that hostile clients do not read
+	publisher *workload.Persistent
+	noise     *workload.Persistent // to the channel that hostile clients do not read
 
 	phases   []phase
 	failures []string
@@ -80,7 +80,7 @@ func (r *run) run(ctx context.Context) {
 }
 
 func (r *run) start(ctx context.Context) (err error) {
-	if r.redis, err = fault.StartRedis(); err != nil {
+	if r.redis, err = redisserver.Start(redisserver.Options{}); err != nil {
 		return err
 	}
 	r.node, err = node.StartReady(ctx, node.Options{
@@ -93,8 +93,8 @@ func (r *run) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
-	r.noise = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: busy, Channels: 1})
+	r.publisher = workload.NewPersistent(workload.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
+	r.noise = workload.NewPersistent(workload.Options{URL: r.redis.URL(), Channel: busy, Channels: 1})
 	pool := func(from byte) *client.Pool {
 		return client.New(client.Options{
 			Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: 1,
@@ -126,7 +126,7 @@ func (r *run) stop() {
 		}
 	}
 	if r.redis != nil {
-		if err := r.redis.Stop(); err != nil {
+		if err := r.redis.Stop(stopGrace); err != nil {
 			r.failf("%v", err)
 		}
 	}
@@ -220,10 +220,10 @@ func (r *run) load(ctx context.Context, p *phase) error {
 	var running sync.WaitGroup
 	var published, noise error
 	running.Go(func() {
-		published = r.publisher.Publish(ctx, publish.Plan{Rate: r.Rate, Size: size, Order: publish.Random})
+		published = r.publisher.Publish(ctx, workload.Plan{Rate: r.Rate, Size: size, Order: workload.Random})
 	})
 	running.Go(func() {
-		noise = r.noise.Publish(ctx, publish.Plan{Rate: busyRate, Size: busySize})
+		noise = r.noise.Publish(ctx, workload.Plan{Rate: busyRate, Size: busySize})
 	})
 	running.Go(func() {
 		tick := time.NewTicker(time.Second / visits)

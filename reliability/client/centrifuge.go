@@ -8,7 +8,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/frame"
 )
 
@@ -29,7 +29,7 @@ func (s *connection) message(op byte, body []byte, now time.Time) error {
 		if !ok {
 			break
 		}
-		m, _, found := payload.Find(push)
+		m, _, found := workload.FindMessage(push)
 		if !found {
 			break
 		}
@@ -46,7 +46,7 @@ func (s *connection) reply(r *protocol.Reply, now time.Time) error {
 	case r.Push != nil && r.Push.Unsubscribe != nil:
 		return s.gap(r.Push.Channel, r.Push.Unsubscribe.Code)
 	case r.Push != nil && r.Push.Pub != nil:
-		m, _, found := payload.Find(r.Push.Pub.Data)
+		m, _, found := workload.FindMessage(r.Push.Pub.Data)
 		if !found {
 			s.broken(fmt.Sprintf("message that was not published: %.100s", r.Push.Pub.Data))
 			return nil

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,14 +43,14 @@ func (b *fixture) rejoin(published uint32) {
 
 func (b *fixture) get(sequences ...uint32) {
 	for _, s := range sequences {
-		b.message([]byte("c-0"), payload.Message{Sequence: s}, time.Now())
+		b.message([]byte("c-0"), workload.Message{Sequence: s}, time.Now())
 	}
 }
 
 // others is what another client of the pool received.
 func (b *fixture) others(sequences ...uint32) {
 	for _, s := range sequences {
-		b.pool.counts.addReceived(Kind{}, payload.Message{Sequence: s})
+		b.pool.counts.addReceived(Kind{}, workload.Message{Sequence: s})
 	}
 }
 
@@ -206,8 +206,8 @@ func TestPlaces(t *testing.T) {
 func TestMisrouted(t *testing.T) {
 	b := newFixture()
 	b.join(0)
-	b.message([]byte("c-1"), payload.Message{Sequence: 1, Channel: 1}, time.Now())
-	b.message([]byte("c-0"), payload.Message{Sequence: 1, Channel: 1}, time.Now())
+	b.message([]byte("c-1"), workload.Message{Sequence: 1, Channel: 1}, time.Now())
+	b.message([]byte("c-0"), workload.Message{Sequence: 1, Channel: 1}, time.Now())
 	if got := b.pool.Counters().Misrouted; got != 2 {
 		t.Errorf("%d misrouted, want 2", got)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/frame"
 )
 
@@ -122,7 +122,7 @@ func (s *connection) read(buf []byte) (op byte, body []byte, err error) {
 
 // payload handles a message without an envelope.
 func (s *connection) payload(body []byte, now time.Time) {
-	m, at, found := payload.Find(body)
+	m, at, found := workload.FindMessage(body)
 	if !found || at != 0 {
 		s.broken(fmt.Sprintf("message that was not published: %.100s", body))
 		return

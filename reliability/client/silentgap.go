@@ -3,7 +3,7 @@ package client
 import (
 	"fmt"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 // silentGap is what a client missed whose protocol cannot signal gaps.
@@ -23,7 +23,7 @@ func (a *counts) addSilentGap(h silentGap) {
 }
 
 // addReceived records that a client of this kind has received a message.
-func (a *counts) addReceived(k Kind, m payload.Message) {
+func (a *counts) addReceived(k Kind, m workload.Message) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.kinds[k]++

@@ -8,7 +8,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/tandem-ws/tandem/compare/payload"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 // state is the state of a subscription.
@@ -242,7 +242,7 @@ func (m *client) announce(v *subscription) {
 
 // message handles a publication. channel is what the server says it belongs to, nil if
 // the protocol does not say.
-func (m *client) message(channel []byte, p payload.Message, now time.Time) {
+func (m *client) message(channel []byte, p workload.Message, now time.Time) {
 	a := &m.pool.counts
 	a.received.Add(1)
 	a.addReceived(m.kind, p)

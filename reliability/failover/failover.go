@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/redisserver"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/client"
-	"github.com/tandem-ws/tandem/reliability/fault"
 )
 
 // ErrFailed means that the run failed; the report says why.
@@ -122,10 +122,10 @@ type run struct {
 	Options
 	mode string
 
-	redis     *fault.Redis
+	redis     *redisserver.Server
 	nodes     []*node.Node // in order of use; the last is in use
 	pool      *client.Pool
-	publisher *publish.Persistent
+	publisher *workload.Persistent
 
 	phases   []phase
 	failures []string
@@ -161,13 +161,13 @@ func (r *run) start() error {
 }
 
 func (r *run) run(ctx context.Context) (err error) {
-	if r.redis, err = fault.StartRedis(); err != nil {
+	if r.redis, err = redisserver.Start(redisserver.Options{}); err != nil {
 		return err
 	}
 	if err := r.start(); err != nil {
 		return err
 	}
-	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
+	r.publisher = workload.NewPersistent(workload.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
 	r.pool = client.New(client.Options{
 		Targets: []string{r.nodes[0].Options.Public}, Channel: channel, Channels: r.Channels, Each: 1,
 		Published: r.publisher.Last, From: net.IPv4(127, 0, 5, 1), Sources: 16,
@@ -187,7 +187,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	publishing, stop := context.WithCancel(ctx)
 	published := make(chan error, 1)
 	go func() {
-		published <- r.publisher.Publish(publishing, publish.Plan{Rate: r.Rate, Size: size, Order: publish.Random})
+		published <- r.publisher.Publish(publishing, workload.Plan{Rate: r.Rate, Size: size, Order: workload.Random})
 	}()
 	err = r.phase(ctx, "SIGTERM", syscall.SIGTERM)
 	if err == nil {
@@ -197,7 +197,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	if err = errors.Join(err, <-published); err != nil {
 		return err
 	}
-	if err := r.publisher.Publish(ctx, publish.Plan{Count: r.Channels, Size: size}); err != nil {
+	if err := r.publisher.Publish(ctx, workload.Plan{Count: r.Channels, Size: size}); err != nil {
 		return err
 	}
 	if err := r.pool.Settle(ctx); err != nil {
@@ -219,7 +219,7 @@ func (r *run) stop() {
 		}
 	}
 	if r.redis != nil {
-		if err := r.redis.Stop(); err != nil {
+		if err := r.redis.Stop(stopGrace); err != nil {
 			r.failf("%v", err)
 		}
 	}

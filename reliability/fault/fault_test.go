@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tandem-ws/tandem/compare/redisserver"
 )
 
 const patience = 20 * time.Second
@@ -147,12 +149,12 @@ func TestLinkSlow(t *testing.T) {
 }
 
 func TestRedis(t *testing.T) {
-	r, err := StartRedis()
+	r, err := redisserver.Start(redisserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := r.Stop(); err != nil {
+		if err := r.Stop(3 * time.Second); err != nil {
 			t.Error(err)
 		}
 	}()

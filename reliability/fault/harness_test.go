@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/redisserver"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/client"
 	"github.com/tandem-ws/tandem/reliability/fault"
 )
@@ -71,12 +72,12 @@ func startNode(t *testing.T, o node.Options, env ...string) *node.Node {
 	return n
 }
 
-func startRedis(t *testing.T) *fault.Redis {
+func startRedis(t *testing.T) *redisserver.Server {
 	t.Helper()
-	r, err := fault.StartRedis()
+	r, err := redisserver.Start(redisserver.Options{})
 	must(t, err)
 	t.Cleanup(func() {
-		if err := r.Stop(); err != nil {
+		if err := r.Stop(3 * time.Second); err != nil {
 			t.Error(err)
 		}
 	})
@@ -96,7 +97,7 @@ func startLink(t *testing.T, target string) *fault.Link {
 }
 
 // startPool starts clients and waits until they are subscribed.
-func startPool(t *testing.T, n int, p *publish.Persistent, targets ...string) *client.Pool {
+func startPool(t *testing.T, n int, p *workload.Persistent, targets ...string) *client.Pool {
 	t.Helper()
 	pool := client.New(client.Options{
 		Targets: targets, Channel: channel, Channels: channels, Each: 1, Published: p.Last,
@@ -110,11 +111,11 @@ func startPool(t *testing.T, n int, p *publish.Persistent, targets ...string) *c
 }
 
 // publishing publishes until the returned function is called.
-func publishing(t *testing.T, p *publish.Persistent) (stop func()) {
+func publishing(t *testing.T, p *workload.Persistent) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- p.Publish(ctx, publish.Plan{Rate: rate, Size: size, Order: publish.Random}) }()
+	go func() { done <- p.Publish(ctx, workload.Plan{Rate: rate, Size: size, Order: workload.Random}) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/process"
+	"github.com/tandem-ws/tandem/compare/redisserver"
 )
 
 // ErrNoNetwork means that no network namespace can be created.
@@ -26,7 +27,7 @@ type Network struct {
 
 	name  string
 	link  string // this side's end of the link that can fail
-	redis *process.Process
+	redis *redisserver.Server
 }
 
 var networks atomic.Int32
@@ -78,34 +79,13 @@ func NewNetwork() (_ *Network, err error) {
 			}
 		}
 	}
-	n.redis, err = process.Start(process.Spec{
-		Name: "redis-server in a namespace", Path: "ip",
-		Args: []string{
-			"netns", "exec", n.name, "redis-server", "--port", strconv.Itoa(port), "--bind", host(2), host(6),
-			"--protected-mode", "no", "--save", "", "--appendonly", "no",
-		},
+	n.redis, err = redisserver.Start(redisserver.Options{
+		Port: port, Addresses: []string{host(6), host(2)}, Wrap: []string{"ip", "netns", "exec", n.name},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return n, n.await()
+	return n, err
 }
 
-func (n *Network) await() error {
-	var err error
-	for began := time.Now(); time.Since(began) < 10*time.Second; {
-		var conn net.Conn
-		if conn, err = net.DialTimeout("tcp", n.Safe, time.Second); err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-n.redis.Done():
-			return n.redis.Died()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return fmt.Errorf("fault: the redis-server in a namespace does not answer: %w", err)
-}
+const stopGrace = 3 * time.Second
 
 // Drop drops every packet on Addr's link, in both directions, without notice.
 func (n *Network) Drop() error {

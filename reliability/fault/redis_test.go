@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/redisserver"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/client"
 	"github.com/tandem-ws/tandem/reliability/fault"
 )
 
 // stage is what a fault of Redis affects.
 type stage struct {
-	redis   *fault.Redis
+	redis   *redisserver.Server
 	link    *fault.Link
 	network *fault.Network // nil if there is none
 	server  *node.Node
@@ -69,7 +70,7 @@ func TestLinkBreaks(t *testing.T) {
 					at, safe = s.link.Addr(), s.redis.Addr()
 				}
 				s.server = startNode(t, node.Options{Mode: mode, Redis: at})
-				p := publish.NewPersistent(publish.Options{URL: "redis://" + safe, Channel: channel, Channels: channels})
+				p := workload.NewPersistent(workload.Options{URL: "redis://" + safe, Channel: channel, Channels: channels})
 				s.pool = startPool(t, clients, p, s.server.Options.Public)
 				stop := publishing(t, p)
 				awaitReceived(t, s.pool, 500)
@@ -99,7 +100,7 @@ func TestLinkBreaks(t *testing.T) {
 				awaitReceived(t, s.pool, 500)
 				stop()
 				// each channel once more, so that the last message of each is known
-				must(t, p.Publish(within(t), publish.Plan{Count: channels, Size: size}))
+				must(t, p.Publish(within(t), workload.Plan{Count: channels, Size: size}))
 				must(t, s.pool.Settle(within(t)))
 
 				counters := s.pool.Counters()
@@ -129,7 +130,7 @@ func TestLinkSlow(t *testing.T) {
 		redis := startRedis(t)
 		link := startLink(t, redis.Addr())
 		server := startNode(t, node.Options{Mode: mode, Redis: link.Addr()}, "HEARTBEAT_TIMEOUT=30s")
-		p := publish.NewPersistent(publish.Options{URL: redis.URL(), Channel: channel, Channels: channels})
+		p := workload.NewPersistent(workload.Options{URL: redis.URL(), Channel: channel, Channels: channels})
 		pool := startPool(t, clients, p, server.Options.Public)
 		stop := publishing(t, p)
 		link.Slow(100 * time.Millisecond)
@@ -154,7 +155,7 @@ func TestRedisRefuses(t *testing.T) {
 		server := startNode(t, node.Options{Mode: mode, Redis: redis.Addr()})
 		must(t, redis.Kill())
 		must(t, server.AwaitReady(within(t), false))
-		p := publish.NewPersistent(publish.Options{URL: redis.URL(), Channel: channel, Channels: channels})
+		p := workload.NewPersistent(workload.Options{URL: redis.URL(), Channel: channel, Channels: channels})
 		pool := client.New(client.Options{
 			Targets: []string{server.Options.Public}, Channel: channel, Channels: channels, Each: 1, Published: p.Last,
 			MinDelay: 50 * time.Millisecond, MaxDelay: time.Second,
@@ -168,7 +169,7 @@ func TestRedisRefuses(t *testing.T) {
 		must(t, redis.Restart())
 		must(t, server.AwaitReady(within(t), true))
 		must(t, pool.AwaitJoined(within(t)))
-		must(t, p.Publish(within(t), publish.Plan{Count: 100, Size: size}))
+		must(t, p.Publish(within(t), workload.Plan{Count: 100, Size: size}))
 		must(t, pool.Settle(within(t)))
 		if counters := pool.Counters(); !counters.Clean() || counters.Received != 200 || len(counters.Ended) > 0 {
 			t.Errorf("%+v, want 200 received and no connection ended", counters)

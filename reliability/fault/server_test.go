@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/client"
 )
 
@@ -21,7 +21,7 @@ func TestServerKilled(t *testing.T) {
 		const clients, connectRate = 250, 100
 		redis := startRedis(t)
 		o := node.Options{Mode: mode, Redis: redis.Addr()}
-		p := publish.NewPersistent(publish.Options{URL: redis.URL(), Channel: channel, Channels: channels})
+		p := workload.NewPersistent(workload.Options{URL: redis.URL(), Channel: channel, Channels: channels})
 		first := startNode(t, o)
 		pool := startPool(t, clients, p, first.Options.Public)
 		stop := publishing(t, p)
@@ -47,7 +47,7 @@ func TestServerKilled(t *testing.T) {
 		}
 		awaitReceived(t, pool, 1000)
 		stop()
-		must(t, p.Publish(within(t), publish.Plan{Count: channels, Size: size}))
+		must(t, p.Publish(within(t), workload.Plan{Count: channels, Size: size}))
 		must(t, pool.Settle(within(t)))
 		if counters := pool.Counters(); !counters.Clean() {
 			t.Errorf("%s", strings.Join(counters.Faults, "\n"))
@@ -64,7 +64,7 @@ func TestDescriptorsExhausted(t *testing.T) {
 		server := startNode(t, node.Options{
 			Mode: mode, Redis: redis.Addr(), Wrap: []string{"sh", "-c", fmt.Sprintf("ulimit -n %d && exec \"$0\"", limit)},
 		}, "HANDSHAKE_TIMEOUT=10m")
-		p := publish.NewPersistent(publish.Options{URL: redis.URL(), Channel: channel, Channels: channels})
+		p := workload.NewPersistent(workload.Options{URL: redis.URL(), Channel: channel, Channels: channels})
 		pool := startPool(t, clients, p, server.Options.Public)
 		stop := publishing(t, p)
 

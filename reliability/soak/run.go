@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/node"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/redisserver"
+	"github.com/tandem-ws/tandem/compare/workload"
 	"github.com/tandem-ws/tandem/reliability/client"
 	"github.com/tandem-ws/tandem/reliability/fault"
 )
@@ -34,11 +35,11 @@ type run struct {
 	secure bool
 
 	dir       string // of the certificate; empty if there is none
-	redis     *fault.Redis
+	redis     *redisserver.Server
 	link      *fault.Link
 	node      *node.Node
 	pool      *client.Pool
-	publisher *publish.Persistent
+	publisher *workload.Persistent
 
 	began    time.Time
 	ended    time.Time
@@ -83,7 +84,7 @@ func (r *run) run(ctx context.Context) {
 }
 
 func (r *run) start(ctx context.Context) (err error) {
-	if r.redis, err = fault.StartRedis(); err != nil {
+	if r.redis, err = redisserver.Start(redisserver.Options{}); err != nil {
 		return err
 	}
 	if r.link, err = fault.NewLink(r.redis.Addr()); err != nil {
@@ -107,7 +108,7 @@ func (r *run) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.publisher = publish.NewPersistent(publish.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
+	r.publisher = workload.NewPersistent(workload.Options{URL: r.redis.URL(), Channel: channel, Channels: r.Channels})
 	r.pool = client.New(client.Options{
 		Targets: []string{r.node.Options.Public}, Channel: channel, Channels: r.Channels, Each: r.Each,
 		Kinds: client.Kinds(), TLS: credentials.tls, Token: credentials.token,
@@ -143,7 +144,7 @@ func (r *run) stop() {
 		}
 	}
 	if r.redis != nil {
-		if err := r.redis.Stop(); err != nil {
+		if err := r.redis.Stop(stopGrace); err != nil {
 			r.failf("%v", err)
 		}
 	}
@@ -157,7 +158,7 @@ func (r *run) cycle(ctx context.Context) error {
 	var load sync.WaitGroup
 	var published atomic.Pointer[error]
 	load.Go(func() {
-		if err := r.publisher.Publish(under, publish.Plan{Rate: r.Rate, Size: size, Order: publish.Random}); err != nil {
+		if err := r.publisher.Publish(under, workload.Plan{Rate: r.Rate, Size: size, Order: workload.Random}); err != nil {
 			published.Store(&err)
 		}
 	})
@@ -219,7 +220,7 @@ func (r *run) rest(ctx context.Context, after string) error {
 	if err := r.pool.AwaitJoined(ctx); err != nil {
 		return fmt.Errorf("after %s: %w", after, err)
 	}
-	if err := r.publisher.Publish(ctx, publish.Plan{Count: r.Burst, Size: size}); err != nil {
+	if err := r.publisher.Publish(ctx, workload.Plan{Count: r.Burst, Size: size}); err != nil {
 		return err
 	}
 	if err := r.pool.Settle(ctx); err != nil {

@@ -6,11 +6,11 @@ class Charts {
   static span = 120; // seconds
 
   // specs: [{title, unit, pick(figures), show(value)}]
-  constructor(root, arms, specs) {
-    this.arms = arms;
+  constructor(root, variants, specs) {
+    this.variants = variants;
     this.specs = specs;
     this.times = [];
-    this.series = specs.map(() => arms.map(() => []));
+    this.series = specs.map(() => variants.map(() => []));
     this.charts = specs.map((spec) => this.build(root, spec));
     new ResizeObserver(() => this.resize()).observe(root);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
@@ -20,11 +20,11 @@ class Charts {
     const card = element("article", { className: "card chart" });
     const head = element("div", { className: "head" });
     head.append(element("h2", {}, spec.title, element("small", {}, spec.unit)));
-    const now = this.arms.map((arm) => {
+    const now = this.variants.map((variant) => {
       const value = element("span", {}, format.dash);
       const label = element("span", { className: "now" });
-      label.dataset.arm = arm;
-      label.append(lineSample(arm), value);
+      label.dataset.variant = variant;
+      label.append(lineSample(variant), value);
       head.append(label);
       return value;
     });
@@ -33,7 +33,7 @@ class Charts {
     card.append(head, plot);
     root.append(card);
     const chart = { spec, plot, now };
-    chart.u = new uPlot(this.options(chart), [[], ...this.arms.map(() => [])], plot);
+    chart.u = new uPlot(this.options(chart), [[], ...this.variants.map(() => [])], plot);
     return chart;
   }
 
@@ -58,8 +58,8 @@ class Charts {
           align: 0 },
         { ...axis, grid, size: Charts.axisWidth, space: 34, values: (_u, splits) => splits.map((v) => chart.spec.show(v)) },
       ],
-      series: [{}, ...this.arms.map((arm) => ({
-        stroke: ink(`--${arm}`), width: 2.25, dash: arm === "idiomatic" ? [7, 4] : undefined,
+      series: [{}, ...this.variants.map((variant) => ({
+        stroke: ink(`--${variant}`), width: 2.25, dash: variant === "idiomatic" ? [7, 4] : undefined,
         points: { show: false }, spanGaps: false,
       }))],
       hooks: { setCursor: [(u) => this.read(chart, u.cursor.idx)] },
@@ -97,8 +97,8 @@ class Charts {
     const last = this.times.at(-1);
     if (last !== undefined && t <= last) return;
     if (last !== undefined && t - last > 3) this.push(last + 1, () => null); // a gap, not a line across it
-    this.push(t, (spec, arm) => {
-      const f = sample.arms[arm];
+    this.push(t, (spec, variant) => {
+      const f = sample.variants[variant];
       const v = f.fault ? null : spec.pick(f);
       return format.known(v) ? v : null;
     });
@@ -110,14 +110,14 @@ class Charts {
 
   push(t, value) {
     this.times.push(t);
-    this.specs.forEach((spec, i) => this.arms.forEach((_, arm) => this.series[i][arm].push(value(spec, arm))));
+    this.specs.forEach((spec, i) => this.variants.forEach((_, variant) => this.series[i][variant].push(value(spec, variant))));
   }
 
   draw() {
     this.charts.forEach((chart, i) => {
       chart.u.setData([this.times, ...this.series[i]]);
       this.read(chart, chart.u.cursor.idx);
-      const said = this.arms.map((arm, a) => `${arm} ${chart.spec.show(this.series[i][a].at(-1))}`).join(", ");
+      const said = this.variants.map((variant, a) => `${variant} ${chart.spec.show(this.series[i][a].at(-1))}`).join(", ");
       chart.plot.setAttribute("aria-label", `Chart of the last two minutes. ${chart.spec.title}, now: ${said}.`);
     });
   }
@@ -133,14 +133,14 @@ function element(name, properties, ...children) {
 }
 
 // lineSample is a piece of the mode's line, as the chart draws it.
-function lineSample(arm) {
+function lineSample(variant) {
   const ns = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(ns, "svg");
   const line = document.createElementNS(ns, "line");
   svg.setAttribute("viewBox", "0 0 24 8");
   svg.setAttribute("aria-hidden", "true");
   const all = { x1: 1, x2: 23, y1: 4, y2: 4, stroke: "currentColor", "stroke-width": 3 };
-  if (arm === "idiomatic") all["stroke-dasharray"] = "6 3";
+  if (variant === "idiomatic") all["stroke-dasharray"] = "6 3";
   for (const [key, value] of Object.entries(all)) line.setAttribute(key, value);
   svg.append(line);
   return svg;

@@ -1,6 +1,6 @@
 "use strict";
 
-const arms = ["idiomatic", "optimized"];
+const variants = ["idiomatic", "optimized"];
 
 const chartSpecs = [
   { title: "Memory", unit: "of the process", pick: (f) => f.pss, show: format.bytes },
@@ -48,7 +48,7 @@ class Page {
     this.body = document.body;
     this.banner = document.getElementById("banner");
     this.controls = new Controls();
-    this.charts = new Charts(document.getElementById("charts"), arms, chartSpecs);
+    this.charts = new Charts(document.getElementById("charts"), variants, chartSpecs);
     this.buildHeroes();
     this.buildTable();
     this.paused = false;
@@ -70,12 +70,12 @@ class Page {
   buildHeroes() {
     this.heroes = Object.entries(heroes).map(([id, spec]) => {
       const card = document.querySelector(`[data-hero="${id}"]`);
-      const bars = arms.map((arm) => {
+      const bars = variants.map((variant) => {
         const bar = element("div", { className: "bar" });
-        bar.dataset.arm = arm;
+        bar.dataset.variant = variant;
         const value = element("b", {}, format.dash);
         const fill = element("div", { className: "fill" });
-        bar.append(element("span", {}, arm), value, element("div", { className: "track" }, fill));
+        bar.append(element("span", {}, variant), value, element("div", { className: "track" }, fill));
         card.querySelector(".bars").append(bar);
         return { value, fill };
       });
@@ -90,9 +90,9 @@ class Page {
       tr.dataset.figure = row.id;
       const head = element("th", { scope: "row" }, row.name);
       if (row.note) head.append(element("small", {}, row.note));
-      const values = arms.map((arm) => {
+      const values = variants.map((variant) => {
         const td = element("td", {}, format.dash);
-        td.dataset.arm = arm;
+        td.dataset.variant = variant;
         return td;
       });
       const difference = element("td", { className: "difference" });
@@ -134,8 +134,8 @@ class Page {
     this.source.close();
     this.over = true;
     this.setState("ended", "ended");
-    if (e.arm >= 0) this.health(e.arm, "has died");
-    this.tell(`${e.arm >= 0 ? `The ${arms[e.arm]} arm has died: ` : ""}${e.reason}${this.since()}`);
+    if (e.variant >= 0) this.health(e.variant, "has died");
+    this.tell(`${e.variant >= 0 ? `The ${variants[e.variant]} variant has died: ` : ""}${e.reason}${this.since()}`);
   }
 
   // silent is called when the stream breaks; the browser tries again by itself.
@@ -172,14 +172,14 @@ class Page {
     this.banner.hidden = text === "";
   }
 
-  health(arm, text) {
-    const node = document.querySelector(`.arm[data-arm="${arms[arm]}"] [data-health]`);
+  health(variant, text) {
+    const node = document.querySelector(`.variant[data-variant="${variants[variant]}"] [data-health]`);
     if (node.textContent !== text) node.textContent = text;
   }
 
   draw() {
-    const figures = this.latest.arms.map((f) => (f.fault ? null : f));
-    this.latest.arms.forEach((f, i) => {
+    const figures = this.latest.variants.map((f) => (f.fault ? null : f));
+    this.latest.variants.forEach((f, i) => {
       this.health(i, f.fault ?? "");
     });
     for (const hero of this.heroes) this.drawHero(hero, figures);

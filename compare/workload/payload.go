@@ -1,16 +1,4 @@
-// Package payload is the body of every message that compare publishes: a JSON
-// object of fixed-width fields, so that a receiver finds sequence number,
-// intended send time and channel at known offsets and parses them without
-// scanning.
-//
-//	{"s":1000000001,"t":1764000000000000000,"c":10000042,"p":"xxxx"}
-//
-// JSON forbids leading zeros, so that numbers of fixed width start at a base:
-// s is Base + the sequence number (1, 2, 3 ... on each channel), c is
-// ChannelBase + the channel's number, t is the intended send time in
-// nanoseconds since 1970, 19 digits until the year 2286. p fills the message up
-// to its size.
-package payload
+package workload
 
 import (
 	"bytes"
@@ -26,7 +14,7 @@ const (
 	MaxSequence = 1<<32 - 1
 	// MaxChannel is the highest channel number a payload can carry.
 	MaxChannel = 9e7 - 1
-	// PrefixSize is how many bytes from the opening brace Parse needs to see.
+	// PrefixSize is how many bytes from the opening brace ParseMessage needs.
 	PrefixSize = headSize
 
 	sequenceBase = 1_000_000_000
@@ -38,8 +26,8 @@ const (
 	headSize   = channelAt + 8
 )
 
-// ErrSize says that a payload of the wanted size cannot hold the fixed fields.
-var ErrSize = errors.New("payload: size below the smallest payload")
+// ErrSize means that a payload of the wanted size cannot hold the fixed fields.
+var ErrSize = errors.New("workload: size below the smallest payload")
 
 // Message is what a payload carries.
 type Message struct {
@@ -51,9 +39,9 @@ type Message struct {
 	Time int64
 }
 
-// Append appends the payload of m, size bytes long, to dst and returns it.
+// AppendMessage appends the payload of m, size bytes long, to dst and returns it.
 // size is at least MinSize; a smaller one yields MinSize bytes.
-func Append(dst []byte, m Message, size int) []byte {
+func AppendMessage(dst []byte, m Message, size int) []byte {
 	dst = append(dst, `{"s":`...)
 	dst = appendDigits(dst, sequenceBase+uint64(m.Sequence), 10)
 	dst = append(dst, `,"t":`...)
@@ -80,9 +68,9 @@ func appendDigits(dst []byte, v uint64, width int) []byte {
 	return append(dst, d[:width]...)
 }
 
-// Parse reads the payload that starts at b[at], where an earlier message of the
+// ParseMessage reads the payload that starts at b[at], where an earlier message of the
 // same connection had it. ok is false when none stands there.
-func Parse(b []byte, at int) (m Message, ok bool) {
+func ParseMessage(b []byte, at int) (m Message, ok bool) {
 	if at < 0 || len(b)-at < headSize {
 		return Message{}, false
 	}
@@ -96,7 +84,7 @@ func Parse(b []byte, at int) (m Message, ok bool) {
 	t1 := binary.LittleEndian.Uint64(p[timeAt+3:])
 	t2 := binary.LittleEndian.Uint64(p[timeAt+11:])
 	c := binary.LittleEndian.Uint64(p[channelAt:])
-	if !digits(s) || !digits(t1) || !digits(t2) || !digits(c) {
+	if !isDigits(s) || !isDigits(t1) || !isDigits(t2) || !isDigits(c) {
 		return Message{}, false
 	}
 	s1, s2 := uint64(p[sequenceAt]-'0'), uint64(p[sequenceAt+1]-'0')
@@ -120,15 +108,15 @@ func Parse(b []byte, at int) (m Message, ok bool) {
 	}, true
 }
 
-// Find looks for the first payload anywhere in b and returns where it starts.
-func Find(b []byte) (m Message, at int, ok bool) {
+// FindMessage looks for the first payload anywhere in b and returns where it starts.
+func FindMessage(b []byte) (m Message, at int, ok bool) {
 	for at = 0; ; at++ {
 		i := bytes.Index(b[at:], opening)
 		if i < 0 {
 			return Message{}, 0, false
 		}
 		at += i
-		if m, ok = Parse(b, at); ok {
+		if m, ok = ParseMessage(b, at); ok {
 			return m, at, true
 		}
 	}
@@ -140,8 +128,8 @@ func mark(a, b, c, d byte) uint32 {
 	return uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24
 }
 
-// digits says whether all eight bytes are ASCII digits.
-func digits(v uint64) bool {
+// digits reports whether all eight bytes are ASCII digits.
+func isDigits(v uint64) bool {
 	return v&0xf0f0f0f0f0f0f0f0|(v+0x0606060606060606)&0xf0f0f0f0f0f0f0f0>>4 == 0x3333333333333333
 }
 

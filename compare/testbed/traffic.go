@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"context"
@@ -8,23 +8,24 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/compare/load"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// Connections says which connections to open.
+// Connections describes connections to open.
 type Connections struct {
 	N int
-	// Channel holds %d where every connection has a channel of its own; their
-	// numbers count on from call to call.
+	// Channel holds %d if every connection has a channel of its own, with numbers that
+	// continue from call to call.
 	Channel string
-	// Rcvbuf is the receive buffer of each socket in bytes; 0: the kernel's choice.
+	// Rcvbuf is the receive buffer of each socket in bytes; 0 means the kernel's
+	// choice.
 	Rcvbuf int
-	// Segment is the largest TCP segment in bytes; 0: the kernel's choice.
+	// Segment is the largest TCP segment in bytes; 0 means the kernel's choice.
 	Segment int
 }
 
-// each gives the command to every load process and returns all answers.
-func (r *Rig) each(ctx context.Context, command func(i int) load.Command) ([]load.Answer, error) {
+// each sends the command to every load process and returns all answers.
+func (r *Testbed) each(ctx context.Context, command func(i int) load.Command) ([]load.Answer, error) {
 	type outcome struct {
 		i   int
 		a   load.Answer
@@ -48,8 +49,8 @@ func (r *Rig) each(ctx context.Context, command func(i int) load.Command) ([]loa
 	return answers, failed
 }
 
-// share is the i-th part of n shared out evenly over the load processes.
-func (r *Rig) share(n, i int) int {
+// share returns the i-th part of n if it is divided among the load processes.
+func (r *Testbed) share(n, i int) int {
 	part := n / len(r.loads)
 	if i < n%len(r.loads) {
 		part++
@@ -57,10 +58,10 @@ func (r *Rig) share(n, i int) int {
 	return part
 }
 
-// Connect opens connections and returns when each is subscribed; one that fails
-// is an error. The answers are the load processes' own.
-func (r *Rig) Connect(c Connections) ([]load.Answer, error) {
-	e := r.o.Arm.External
+// Connect opens connections and waits until each is subscribed. One that fails is an
+// error. It returns the answers of the load processes.
+func (r *Testbed) Connect(c Connections) ([]load.Answer, error) {
+	e := r.o.Variant.External
 	first := make([]int, len(r.loads))
 	next := r.joined
 	for i := range r.loads {
@@ -110,9 +111,9 @@ func reasons(m map[string]uint64) string {
 	return strings.Join(list, ", ")
 }
 
-// Do gives one command to every load process, with rates, counts and numbers of
-// connections shared out.
-func (r *Rig) Do(c load.Command) ([]load.Answer, error) {
+// Do sends one command to every load process, with rates, counts and numbers of
+// connections divided among them.
+func (r *Testbed) Do(c load.Command) ([]load.Answer, error) {
 	return r.each(r.ctx, func(i int) load.Command {
 		part := c
 		part.Rate = c.Rate / float64(len(r.loads))
@@ -126,8 +127,8 @@ func (r *Rig) Do(c load.Command) ([]load.Answer, error) {
 	})
 }
 
-// Idle waits while the load processes take in what comes.
-func (r *Rig) Idle(d time.Duration) error {
+// Idle waits while the load processes receive messages.
+func (r *Testbed) Idle(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -140,35 +141,35 @@ func (r *Rig) Idle(d time.Duration) error {
 
 // Publisher publishes to the server's channels from outside.
 type Publisher interface {
-	Publish(ctx context.Context, plan publish.Plan) (publish.Result, error)
-	// Sent are the last sequence numbers, by channel number.
+	Publish(ctx context.Context, plan workload.Plan) (workload.Result, error)
+	// Sent returns the last sequence numbers by channel number.
 	Sent() []uint32
 	Close() error
 }
 
-// Publisher returns a publisher to channel, which holds %d where there are that
-// many of them. The caller closes it. after are sequence numbers to count on
-// from; nil: from 1.
-func (r *Rig) Publisher(channel string, channels int, after []uint32) (Publisher, error) {
+// Publisher returns a publisher to channel, which holds %d if there are several of
+// them. The caller closes it. Sequence numbers continue after those in after; nil
+// means that they start at 1.
+func (r *Testbed) Publisher(channel string, channels int, after []uint32) (Publisher, error) {
 	url, prefix := "", ""
-	switch e := r.o.Arm.External; {
+	switch e := r.o.Variant.External; {
 	case e == nil:
-		url = r.redis.url()
+		url = r.redis.URL()
 	case e.API != "":
 		return newHTTPPublisher(e, channel, channels, after), nil
 	default:
 		url, prefix = e.Redis, e.Prefix
 	}
-	p, err := publish.New(r.ctx, publish.Options{URL: url, Prefix: prefix, Channel: channel, Channels: channels, After: after})
+	p, err := workload.NewPublisher(r.ctx, workload.Options{URL: url, Prefix: prefix, Channel: channel, Channels: channels, After: after})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRun, err)
 	}
 	return p, nil
 }
 
-// Publish carries out a plan and notes how late the publisher was. A plan that was
+// Publish carries out a plan and records how late the publisher was. A plan that was
 // cut short is an error.
-func (r *Rig) Publish(p Publisher, plan publish.Plan) (publish.Result, error) {
+func (r *Testbed) Publish(p Publisher, plan workload.Plan) (workload.Result, error) {
 	result, err := p.Publish(r.ctx, plan)
 	r.late = max(r.late, result.Late)
 	if err == nil && r.ctx.Err() != nil {
@@ -177,14 +178,14 @@ func (r *Rig) Publish(p Publisher, plan publish.Plan) (publish.Result, error) {
 	return result, err
 }
 
-// Settle waits until every connection has received all that p published, at most
-// for limit; what is missing then counts as lost.
-func (r *Rig) Settle(p Publisher, limit time.Duration) ([]load.Answer, error) {
+// Settle waits until every connection has received everything that p published, or
+// limit has passed: then what is missing counts as lost.
+func (r *Testbed) Settle(p Publisher, limit time.Duration) ([]load.Answer, error) {
 	return r.Do(load.Command{Cmd: load.Settle, LastEach: p.Sent(), TimeoutMS: int(limit.Milliseconds())})
 }
 
 // Mark makes every connection count from the first message on.
-func (r *Rig) Mark(next ...uint32) error {
+func (r *Testbed) Mark(next ...uint32) error {
 	c := load.Command{Cmd: load.Mark, Next: 1}
 	if len(next) > 0 {
 		c.Next, c.NextEach = 0, next

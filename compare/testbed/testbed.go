@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"context"
@@ -9,39 +9,39 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/arm"
 	"github.com/tandem-ws/tandem/compare/load"
 	"github.com/tandem-ws/tandem/compare/process"
 	"github.com/tandem-ws/tandem/compare/result"
+	"github.com/tandem-ws/tandem/compare/variant"
 )
 
-// ErrRun says that a run cannot go on; the text says why. It leaves no figures.
+// ErrRun means that a run cannot continue; it leaves no figures.
 var ErrRun = errors.New("run")
 
-// Options say what a rig is made of.
+// Options configure a testbed.
 type Options struct {
-	Arm arm.Arm
-	// Server is the path of the server program, for arms that are not external.
+	Variant variant.Variant
+	// Server is the path of the server program, for variants that are not external.
 	Server string
-	// Env is the scenario's, on top of the arm's.
+	// Env is the environment of the scenario, which the variant's overrides.
 	Env  []string
 	CPUs Placement
-	// Connections is the most that will be open at one time: it decides how many
-	// server nodes and load processes there are.
+	// Connections is the highest number of connections open at a time. It determines
+	// how many server nodes and load processes there are.
 	Connections int
-	// Embedded has the embedded Redis used in place of redis-server; Self is the
-	// path of this program, which serves it and is the load generator.
+	// Embedded uses an embedded Redis instead of redis-server. Self is the path of
+	// this program, which serves it and is the load generator.
 	Embedded bool
 	Self     string
-	// Stderr takes what the processes say; nil drops it.
+	// Stderr receives the output of the processes; nil discards it.
 	Stderr io.Writer
 }
 
-// descriptorsLeft are those of a process's limit that connections cannot have.
+// descriptorsLeft is how many descriptors of a process are not for connections.
 const descriptorsLeft = 1000
 
-// Processes is how many processes it takes to hold n connections when each may
-// have limit descriptors.
+// Processes returns how many processes it takes to hold n connections if each may have
+// limit descriptors.
 func Processes(n int, limit uint64) int {
 	room := int(min(limit, 1<<30)) - descriptorsLeft
 	if room < 1 {
@@ -50,26 +50,26 @@ func Processes(n int, limit uint64) int {
 	return max((n+room-1)/room, 1)
 }
 
-// loads is how many load processes there are: one for each of the CPUs that they
-// have, as many for every node, and enough to hold the connections.
+// loads returns how many load processes there are: one for each of their CPUs, the
+// same number for every node, and enough to hold the connections.
 func loads(nodes, least, cpus int) int {
 	each := max((cpus+nodes-1)/nodes, (least+nodes-1)/nodes, 1)
 	return nodes * each
 }
 
-// answerTime is how long a server may take to answer about itself, a collection
-// of its garbage included.
+// answerTime is how long a server may take to answer a request for metrics or a
+// profile, with a garbage collection.
 const answerTime = 30 * time.Second
 
-// Rig is a server under load. It is used by one goroutine.
-type Rig struct {
+// Testbed is a server under load. It is used by one goroutine.
+type Testbed struct {
 	o      Options
 	nodes  []*node
 	loads  []*load.Process
 	redis  *redis
 	client *http.Client
 
-	ctx    context.Context // ends when a process ends that should not
+	ctx    context.Context // ends if a process ends unexpectedly
 	cancel context.CancelCauseFunc
 
 	watchers sync.WaitGroup
@@ -78,10 +78,10 @@ type Rig struct {
 	joined int           // connections asked for so far
 }
 
-// Start starts Redis, the server's nodes and the load processes, and returns when
-// all are ready. The caller closes the rig.
-func Start(ctx context.Context, o Options) (r *Rig, err error) {
-	r = &Rig{o: o, client: &http.Client{Timeout: answerTime, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}}
+// Start starts Redis, the server's nodes and the load processes, and waits until all
+// are ready. The caller closes the testbed.
+func Start(ctx context.Context, o Options) (r *Testbed, err error) {
+	r = &Testbed{o: o, client: &http.Client{Timeout: answerTime, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
@@ -90,9 +90,9 @@ func Start(ctx context.Context, o Options) (r *Rig, err error) {
 			r = nil
 		}
 	}()
-	external := o.Arm.External
+	external := o.Variant.External
 	if external == nil {
-		if r.redis, err = startRedis(r.ctx, o); err != nil {
+		if r.redis, err = startRedis(o); err != nil {
 			return r, err
 		}
 		r.redis.unwatch = r.watch(r.redis.Process)
@@ -110,7 +110,7 @@ func Start(ctx context.Context, o Options) (r *Rig, err error) {
 		r.nodes = append(r.nodes, n)
 	}
 	for i := 0; external == nil && i < count; i++ {
-		n, err := startNode(r.ctx, r.client, o, r.redis.url(), process.FreePort)
+		n, err := startNode(r.ctx, o, r.redis.Addr())
 		if err != nil {
 			return r, err
 		}
@@ -128,9 +128,9 @@ func Start(ctx context.Context, o Options) (r *Rig, err error) {
 	return r, nil
 }
 
-// watch ends the rig's context when p ends before the returned function is called
-// or the rig closed.
-func (r *Rig) watch(p *process.Process) (unwatch func()) {
+// watch ends the testbed's context if p ends before the returned function is called or
+// the testbed is closed.
+func (r *Testbed) watch(p *process.Process) (unwatch func()) {
 	ctx, unwatch := context.WithCancel(r.ctx)
 	cancel := r.cancel
 	r.watchers.Go(func() {
@@ -146,17 +146,17 @@ func (r *Rig) watch(p *process.Process) (unwatch func()) {
 	return unwatch
 }
 
-// Context ends when ctx of Start does, or when a process of the rig ends that
-// should not; its cause says which. All of a run's waiting is done under it.
-func (r *Rig) Context() context.Context { return r.ctx }
+// Context returns a context that ends with that of Start, or if a process of the
+// testbed ends unexpectedly, which is then its cause. Runs wait under it.
+func (r *Testbed) Context() context.Context { return r.ctx }
 
-// why is the reason behind err: a process that died, rather than what failed
+// why returns the reason behind err: a process that died rather than what failed
 // because of it.
-func (r *Rig) why(err error) error {
+func (r *Testbed) why(err error) error {
 	if err == nil {
 		return nil
 	}
-	// a broken connection is noticed before the end of the process at its other end
+	// a broken connection is noticed before the end of its process
 	deadline := time.NewTimer(200 * time.Millisecond)
 	defer deadline.Stop()
 	select {
@@ -169,28 +169,27 @@ func (r *Rig) why(err error) error {
 	return err
 }
 
-// Fail is the error to report in place of err, which a step of the run gave: the
-// process that died, if one did.
-func (r *Rig) Fail(err error) error { return r.why(err) }
+// Fail returns the error to report instead of err: the process that died, if one did.
+func (r *Testbed) Fail(err error) error { return r.why(err) }
 
-// Nodes is how many server processes there are, Loads how many load processes.
-func (r *Rig) Nodes() int { return len(r.nodes) }
+// Nodes returns the number of server processes.
+func (r *Testbed) Nodes() int { return len(r.nodes) }
 
-// Loads is how many load processes there are.
-func (r *Rig) Loads() int { return len(r.loads) }
+// Loads returns the number of load processes.
+func (r *Testbed) Loads() int { return len(r.loads) }
 
-// External says that the server was running before.
-func (r *Rig) External() bool { return r.o.Arm.External != nil }
+// External reports whether the server was already running.
+func (r *Testbed) External() bool { return r.o.Variant.External != nil }
 
 // resetTime is how long the load may take to end its connections.
 const resetTime = 2 * time.Second
 
-// Close ends all processes and waits for them. How they end does not matter any
-// more: whatever was measured has been.
-func (r *Rig) Close() {
+// Close ends all processes and waits for them. It ignores how they end: everything has
+// been measured.
+func (r *Testbed) Close() {
 	if r.ctx.Err() == nil {
-		// by a reset, so that no socket in TIME_WAIT is left to the next run, where
-		// it would count as the kernel's memory
+		// by a reset, because sockets in TIME_WAIT would count as kernel memory of the
+		// next run
 		ctx, cancel := context.WithTimeout(r.ctx, resetTime)
 		_, _ = r.each(ctx, func(int) load.Command { return load.Command{Cmd: load.Disconnect, How: load.Reset} })
 		cancel()
@@ -211,14 +210,14 @@ func (r *Rig) Close() {
 	r.client.CloseIdleConnections()
 }
 
-// Placement says which CPUs each process runs on; empty: any.
+// Placement holds the CPUs of each process; none means any.
 type Placement struct {
 	Server, Load, Redis []int
 }
 
-// Place shares out the CPUs: one CPU is shared by all; of two or three the server
-// has the first and the rest have the others; from four on the server has half of
-// them, Redis the last, load and publisher those between.
+// Place distributes the CPUs. A single CPU is shared by all. Of two or three, the
+// server gets the first and the others share the rest. Of four or more, the server
+// gets half, Redis the last, and load and publisher those in between.
 func Place(cpus []int) (Placement, result.CPUs) {
 	n := len(cpus)
 	var p Placement

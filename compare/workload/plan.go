@@ -1,12 +1,10 @@
-package publish
+package workload
 
 import (
 	"context"
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/tandem-ws/tandem/compare/payload"
 )
 
 // Order is how a plan goes round the channels.
@@ -27,7 +25,7 @@ type Plan struct {
 	// Count and Duration end the plan, whichever comes first; 0: no such end.
 	Count    int
 	Duration time.Duration
-	// Size of a payload in bytes; at least payload.MinSize.
+	// Size of a payload in bytes; at least MinSize.
 	Size  int
 	Order Order
 	// Channels confines the plan to the first so many; 0: all.
@@ -53,8 +51,8 @@ type Result struct {
 
 func (p *Publisher) check(plan *Plan) error {
 	switch {
-	case plan.Size < payload.MinSize || plan.Size > 64<<20:
-		return fmt.Errorf("%w: size %d: needs %d bytes or more", ErrPlan, plan.Size, payload.MinSize)
+	case plan.Size < MinSize || plan.Size > 64<<20:
+		return fmt.Errorf("%w: size %d: needs %d bytes or more", ErrPlan, plan.Size, MinSize)
 	case !(plan.Rate >= 0 && plan.Rate <= 1e8):
 		return fmt.Errorf("%w: rate %g", ErrPlan, plan.Rate)
 	case plan.Count < 0 || plan.Duration < 0 || plan.Channels < 0 || plan.Channels > len(p.sent):

@@ -1,7 +1,4 @@
-// Package publish publishes compare's messages to Redis: open loop, over one
-// raw TCP connection, with pipelined PUBLISH commands, so that what is measured
-// is neither a Redis client library nor a publisher that waits for answers.
-package publish
+package workload
 
 import (
 	"bufio"
@@ -17,15 +14,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/tandem-ws/tandem/compare/payload"
 )
 
 var (
-	// ErrPlan says that a plan is not valid; nothing was published.
-	ErrPlan = errors.New("publish: bad plan")
-	// ErrRedis says that Redis refused a command or that the link to it broke.
-	ErrRedis = errors.New("publish: redis")
+	// ErrPlan means that a plan is not valid; nothing was published.
+	ErrPlan = errors.New("workload: bad plan")
+	// ErrRedis means that Redis refused a command or that the link to it broke.
+	ErrRedis = errors.New("workload: redis")
 )
 
 // Options say where and to which channels a Publisher publishes.
@@ -67,15 +62,15 @@ type Publisher struct {
 	err       error // why, after broken
 }
 
-// New connects to Redis. The caller closes the Publisher.
-func New(ctx context.Context, o Options) (*Publisher, error) {
+// NewPublisher connects to Redis. The caller closes the Publisher.
+func NewPublisher(ctx context.Context, o Options) (*Publisher, error) {
 	if strings.Count(o.Channel, "%") != strings.Count(o.Channel, "%d") || strings.Count(o.Channel, "%") > 1 || o.Channel == "" {
 		return nil, fmt.Errorf("%w: channel %q: needs a name with at most one %%d", ErrPlan, o.Channel)
 	}
 	if !strings.Contains(o.Channel, "%d") {
 		o.Channels, o.First = 1, 0
 	}
-	if o.Channels < 1 || o.First < 0 || o.First+o.Channels > payload.MaxChannel {
+	if o.Channels < 1 || o.First < 0 || o.First+o.Channels > MaxChannel {
 		return nil, fmt.Errorf("%w: %d channels from number %d", ErrPlan, o.Channels, o.First)
 	}
 	where, err := url.Parse(o.URL)
@@ -155,7 +150,7 @@ func (p *Publisher) Close() error {
 	return nil
 }
 
-// Publish carries out a plan and returns when Redis has taken all of it, or at
+// Publish carries out a plan and returns when Redis has taken everything, or at
 // the end of ctx, which is no error: the result then says how far it got.
 func (p *Publisher) Publish(ctx context.Context, plan Plan) (Result, error) {
 	if err := p.check(&plan); err != nil {
@@ -205,7 +200,7 @@ func (p *Publisher) add(plan Plan, intended int64) {
 	p.buf = append(p.buf, "\r\n$"...)
 	p.buf = strconv.AppendInt(p.buf, int64(plan.Size), 10)
 	p.buf = append(p.buf, '\r', '\n')
-	p.buf = payload.Append(p.buf, payload.Message{
+	p.buf = AppendMessage(p.buf, Message{
 		Sequence: p.sent[i].Add(1), Channel: uint32(number), Time: intended,
 	}, plan.Size)
 	p.buf = append(p.buf, '\r', '\n')

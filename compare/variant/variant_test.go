@@ -1,4 +1,4 @@
-package arm
+package variant
 
 import (
 	"errors"
@@ -10,16 +10,16 @@ import (
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		spec string
-		want Arm
+		want Variant
 	}{
-		{"big=SEND_QUEUE=16", Arm{Name: "big", Env: []string{"SEND_QUEUE=16"}}},
+		{"big=SEND_QUEUE=16", Variant{Name: "big", Env: []string{"SEND_QUEUE=16"}}},
 		{"o=MODE=optimized,ALLOWED_ORIGINS=https://a.com,https://b.com,LOOPS=2",
-			Arm{Name: "o", Env: []string{"MODE=optimized", "ALLOWED_ORIGINS=https://a.com,https://b.com", "LOOPS=2"}}},
-		{"empty=API_KEY=", Arm{Name: "empty", Env: []string{"API_KEY="}}},
+			Variant{Name: "o", Env: []string{"MODE=optimized", "ALLOWED_ORIGINS=https://a.com,https://b.com", "LOOPS=2"}}},
+		{"empty=API_KEY=", Variant{Name: "empty", Env: []string{"API_KEY="}}},
 		{"mine=ws://127.0.0.1:8080,pid=7,redis=redis://h:1,prefix=p:",
-			Arm{Name: "mine", External: &External{Addr: "127.0.0.1:8080", Protocol: "centrifuge", PID: 7, Redis: "redis://h:1", Prefix: "p:"}}},
+			Variant{Name: "mine", External: &External{Addr: "127.0.0.1:8080", Protocol: "centrifuge", PID: 7, Redis: "redis://h:1", Prefix: "p:"}}},
 		{"centrifugo=ws://[::1]:8000/connection/websocket?a=b,pid=7,api=http://h:1/api/publish,key=k,internal=http://h:2/,protocol=raw",
-			Arm{Name: "centrifugo", External: &External{
+			Variant{Name: "centrifugo", External: &External{
 				Addr: "[::1]:8000", Path: "/connection/websocket?a=b", Protocol: "raw", PID: 7,
 				API: "http://h:1/api/publish", Key: "k", Internal: "http://h:2",
 			}}},
@@ -53,7 +53,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"a=ws://h:1,pid=1,redis=redis://h,protocol=q":   "none of centrifuge",
 	} {
 		_, err := Parse(spec)
-		if !errors.Is(err, ErrArm) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if !errors.Is(err, ErrVariant) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", spec, err, want)
 		}
 	}
@@ -74,15 +74,15 @@ func TestChoose(t *testing.T) {
 		{"optimized", []string{"optimized=MODE=x"}, `"optimized" is named twice`},
 		{"", []string{"a"}, "write NAME="},
 	} {
-		arms, err := Choose(c.only, c.specs)
+		variants, err := Choose(c.only, c.specs)
 		if err != nil {
-			if !errors.Is(err, ErrArm) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, ErrVariant) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%q %q: %v, want %q", c.only, c.specs, err, c.want)
 			}
 			continue
 		}
 		var got []string
-		for _, a := range arms {
+		for _, a := range variants {
 			got = append(got, a.Name)
 		}
 		if strings.Join(got, " ") != c.want {

@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// Memory is what the server's processes hold, in bytes, nodes added up.
-func (r *Rig) Memory() (process.Memory, error) {
+// Memory returns the memory of all nodes together.
+func (r *Testbed) Memory() (process.Memory, error) {
 	var sum process.Memory
 	for _, n := range r.nodes {
 		m, err := process.ReadMemory(n.pid)
@@ -29,16 +29,16 @@ func (r *Rig) Memory() (process.Memory, error) {
 	return sum, nil
 }
 
-// Runtime is what the server's metrics say, nodes added up, the longest pause of
-// all; NaN: nothing.
+// Runtime holds the metrics of all nodes together, and the longest pause of any. NaN
+// means unknown.
 type Runtime struct {
 	process.Runtime
 	Disconnects float64 // connections that the server ended as slow
 }
 
-// Runtime reads the metrics of all nodes; ok is false when the server has none
-// that can be read.
-func (r *Rig) Runtime() (sum Runtime, ok bool, err error) {
+// Runtime reads the metrics of all nodes. ok is false if the server has none that can
+// be read.
+func (r *Testbed) Runtime() (sum Runtime, ok bool, err error) {
 	for _, n := range r.nodes {
 		if n.internal == "" {
 			return sum, false, nil
@@ -60,16 +60,16 @@ func (r *Rig) Runtime() (sum Runtime, ok bool, err error) {
 		if metrics["tandem_subscriptions"] == nil {
 			sum.Disconnects = math.NaN()
 		} else {
-			// a label that is not there yet has counted nothing
+			// a label that does not exist yet has counted nothing
 			sum.Disconnects += metrics.Labelled("tandem_disconnects_total", "slow")
 		}
 	}
 	return sum, true, nil
 }
 
-// Heap returns the heap profile of the first node after a collection; nil: the
-// server offers none.
-func (r *Rig) Heap() (*profile.Profile, error) {
+// Heap returns the heap profile of the first node after a collection, or nil if the
+// server does not offer one.
+func (r *Testbed) Heap() (*profile.Profile, error) {
 	if r.nodes[0].internal == "" {
 		return nil, nil
 	}
@@ -84,13 +84,11 @@ func (r *Rig) Heap() (*profile.Profile, error) {
 	return p, nil
 }
 
-// Kernel is memory that the kernel holds for sockets and all else, in bytes, on
-// the whole host.
+// Kernel is memory that the kernel of the whole host holds, in bytes.
 type Kernel struct {
-	// Buffers is what TCP's socket buffers take up now.
+	// Buffers is the memory of TCP's socket buffers.
 	Buffers uint64
-	// Slab is all slab memory: sockets, files, epoll items and whatever else
-	// the host does.
+	// Slab is all slab memory: sockets, files, epoll items and everything else.
 	Slab uint64
 }
 
@@ -124,8 +122,8 @@ func ReadKernel() (Kernel, error) {
 	return k, nil
 }
 
-// Await polls f every 20 ms until it says true, at most for limit.
-func (r *Rig) Await(limit time.Duration, f func() (bool, error)) error {
+// Await calls f every 20 ms until it returns true, or limit has passed.
+func (r *Testbed) Await(limit time.Duration, f func() (bool, error)) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	for {

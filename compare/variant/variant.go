@@ -1,6 +1,6 @@
-// Package arm says what compare measures: a server that it starts with an
-// environment, or one that runs already and speaks the same protocol.
-package arm
+// Package variant describes what compare measures: a server that it starts with an
+// environment, or a running one that speaks the same protocol.
+package variant
 
 import (
 	"errors"
@@ -15,11 +15,11 @@ import (
 	"github.com/tandem-ws/tandem/compare/load"
 )
 
-// ErrArm says that an arm is unknown or not written as it should be.
-var ErrArm = errors.New("arm")
+// ErrVariant means that a variant is unknown or malformed.
+var ErrVariant = errors.New("variant")
 
-// Arm is one thing that is measured: a name and an environment, or External.
-type Arm struct {
+// Variant is something to measure: a name and an environment, or External.
+type Variant struct {
 	Name string
 	// Env are the KEY=VALUE settings of a server that compare starts.
 	Env []string
@@ -29,59 +29,59 @@ type Arm struct {
 	Custom bool
 }
 
-// External is a server that somebody else started and will stop.
+// External is a running server that the user starts and stops.
 type External struct {
-	// Addr is host:port, Path the request path ("" the protocol's own).
+	// Addr is host:port. Path is the request path; "" means that of the protocol.
 	Addr, Path string
 	// Protocol is one of package load's.
 	Protocol string
 	// PID of the server's process, for its CPU and memory.
 	PID int
-	// Redis is the URL of the Redis it receives publications from, Prefix what
-	// its channels begin with there.
+	// Redis is the URL of the Redis that it receives publications from. Prefix starts
+	// the names of its channels there.
 	Redis, Prefix string
-	// API is the URL of its HTTP publish call, Key the API key. One of Redis and
+	// API is the URL of its HTTP publish call, and Key the API key. Either Redis or
 	// API is set.
 	API, Key string
-	// Internal is http://host:port of a Go server's /metrics and /debug/pprof;
-	// "": none.
+	// Internal is http://host:port of a Go server's /metrics and /debug/pprof, if it
+	// has any.
 	Internal string
 }
 
-// The built-in arms.
+// The built-in variants.
 const (
 	Idiomatic = "idiomatic"
 	Tuned     = "idiomatic-tuned"
 	Optimized = "optimized"
 )
 
-// Builtin are the arms that come with compare, in the order of the tables.
-func Builtin() []Arm {
-	return []Arm{
+// Builtin returns the built-in variants in the order of the tables.
+func Builtin() []Variant {
+	return []Variant{
 		{Name: Idiomatic, Env: []string{"MODE=idiomatic"}},
 		{Name: Tuned, Env: []string{"MODE=idiomatic", "READ_BUFFER_SIZE=1024", "WRITE_BUFFER_SIZE=1024", "WRITE_BUFFER_POOL=true"}},
 		{Name: Optimized, Env: []string{"MODE=optimized"}},
 	}
 }
 
-// Choose returns the built-in arms named in the comma-separated list only (all of
-// them if it is empty) and those of specs, each as Parse takes it.
-func Choose(only string, specs []string) ([]Arm, error) {
-	var arms []Arm
+// Choose returns the built-in variants named in the comma-separated list only (all if
+// it is empty) and those of specs, which Parse parses.
+func Choose(only string, specs []string) ([]Variant, error) {
+	var variants []Variant
 	builtin := Builtin()
 	if only == "" {
-		arms = builtin
+		variants = builtin
 	}
 	for name := range strings.SplitSeq(only, ",") {
 		if name = strings.TrimSpace(name); name == "" {
 			continue
 		}
-		i := slices.IndexFunc(builtin, func(a Arm) bool { return a.Name == name })
+		i := slices.IndexFunc(builtin, func(a Variant) bool { return a.Name == name })
 		if i < 0 && name != "none" {
-			return nil, fmt.Errorf("%w: %q is unknown: use %s, or add one with -arm NAME=KEY=VALUE", ErrArm, name, names(builtin))
+			return nil, fmt.Errorf("%w: %q is unknown: use %s, or add one with -variant NAME=KEY=VALUE", ErrVariant, name, names(builtin))
 		}
 		if i >= 0 {
-			arms = append(arms, builtin[i])
+			variants = append(variants, builtin[i])
 		}
 	}
 	for _, spec := range specs {
@@ -89,30 +89,30 @@ func Choose(only string, specs []string) ([]Arm, error) {
 		if err != nil {
 			return nil, err
 		}
-		arms = append(arms, a)
+		variants = append(variants, a)
 	}
 	seen := make(map[string]bool)
-	for _, a := range arms {
+	for _, a := range variants {
 		if seen[a.Name] {
-			return nil, fmt.Errorf("%w: %q is named twice", ErrArm, a.Name)
+			return nil, fmt.Errorf("%w: %q is named twice", ErrVariant, a.Name)
 		}
 		seen[a.Name] = true
 	}
-	if len(arms) == 0 {
-		return nil, fmt.Errorf("%w: there is none to measure", ErrArm)
+	if len(variants) == 0 {
+		return nil, fmt.Errorf("%w: there is none to measure", ErrVariant)
 	}
-	return arms, nil
+	return variants, nil
 }
 
-func names(arms []Arm) string {
-	list := make([]string, len(arms))
-	for i, a := range arms {
+func names(variants []Variant) string {
+	list := make([]string, len(variants))
+	for i, a := range variants {
 		list[i] = a.Name
 	}
 	return strings.Join(list, ", ")
 }
 
-// reserved are settings that compare makes itself.
+// reserved are settings that only compare sets.
 var reserved = []string{"ADDR", "INTERNAL_ADDR", "REDIS_URL", "REDIS_PREFIX", "EMBEDDED_REDIS_ADDR"}
 
 var (
@@ -120,32 +120,32 @@ var (
 	validKey  = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 )
 
-// Parse reads NAME=KEY=VALUE,KEY=VALUE or NAME=ws://host:port[/path],pid=N and
-// redis=redis://host:port or api=http://host:port/api/publish. A value may hold
-// commas: what follows a comma and begins with no KEY= belongs to the value
+// Parse parses NAME=KEY=VALUE,KEY=VALUE or NAME=ws://host:port[/path],pid=N followed
+// by redis=redis://host:port or api=http://host:port/api/publish. Values may contain
+// commas: what follows a comma and does not start with KEY= belongs to the value
 // before.
-func Parse(spec string) (Arm, error) {
+func Parse(spec string) (Variant, error) {
 	name, rest, ok := strings.Cut(spec, "=")
 	if !ok || rest == "" {
-		return Arm{}, fmt.Errorf("%w: %q: write NAME=KEY=VALUE,... or NAME=ws://host:port/path,pid=N,redis=URL", ErrArm, spec)
+		return Variant{}, fmt.Errorf("%w: %q: write NAME=KEY=VALUE,... or NAME=ws://host:port/path,pid=N,redis=URL", ErrVariant, spec)
 	}
 	if !validName.MatchString(name) {
-		return Arm{}, fmt.Errorf("%w: %q is no name: use up to 40 letters, digits, dots and dashes", ErrArm, name)
+		return Variant{}, fmt.Errorf("%w: %q is no name: use up to 40 letters, digits, dots and dashes", ErrVariant, name)
 	}
 	if strings.HasPrefix(rest, "ws://") || strings.HasPrefix(rest, "wss://") {
 		e, err := parseExternal(name, rest)
-		return Arm{Name: name, External: e, Custom: true}, err
+		return Variant{Name: name, External: e, Custom: true}, err
 	}
 	env, err := settings(name, rest, validKey)
 	if err != nil {
-		return Arm{}, err
+		return Variant{}, err
 	}
 	for _, kv := range env {
 		if key, _, _ := strings.Cut(kv, "="); slices.Contains(reserved, key) {
-			return Arm{}, fmt.Errorf("%w: %s: %s is compare's to set: leave it out", ErrArm, name, key)
+			return Variant{}, fmt.Errorf("%w: %s: %s is compare's to set: leave it out", ErrVariant, name, key)
 		}
 	}
-	return Arm{Name: name, Env: env, Custom: true}, nil
+	return Variant{Name: name, Env: env, Custom: true}, nil
 }
 
 // settings splits KEY=VALUE,KEY=VALUE.
@@ -159,7 +159,7 @@ func settings(name, list string, key *regexp.Regexp) ([]string, error) {
 		case len(all) > 0:
 			all[len(all)-1] += "," + part
 		default:
-			return nil, fmt.Errorf("%w: %s: %q is no KEY=VALUE", ErrArm, name, part)
+			return nil, fmt.Errorf("%w: %s: %q is no KEY=VALUE", ErrVariant, name, part)
 		}
 	}
 	return all, nil
@@ -171,10 +171,10 @@ func parseExternal(name, spec string) (*External, error) {
 	address, rest, _ := strings.Cut(spec, ",")
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" {
-		return nil, fmt.Errorf("%w: %s: %q: only ws:// can be measured, for TLS would be measured with it", ErrArm, name, address)
+		return nil, fmt.Errorf("%w: %s: %q: only ws:// can be measured, for TLS would be measured with it", ErrVariant, name, address)
 	}
 	if _, _, err := net.SplitHostPort(u.Host); err != nil {
-		return nil, fmt.Errorf("%w: %s: %q has no port: write ws://host:port/path", ErrArm, name, address)
+		return nil, fmt.Errorf("%w: %s: %q has no port: write ws://host:port/path", ErrVariant, name, address)
 	}
 	e := &External{Addr: u.Host, Path: u.RequestURI(), Protocol: load.Centrifuge}
 	if u.Path == "" {
@@ -194,9 +194,9 @@ func parseExternal(name, spec string) (*External, error) {
 	}
 	switch {
 	case e.PID == 0:
-		return nil, fmt.Errorf("%w: %s: pid=N is missing: the server's process id, to read its CPU and memory", ErrArm, name)
+		return nil, fmt.Errorf("%w: %s: pid=N is missing: the server's process id, to read its CPU and memory", ErrVariant, name)
 	case (e.Redis == "") == (e.API == ""):
-		return nil, fmt.Errorf("%w: %s: give either redis=redis://host:port or api=http://host:port/api/publish, to publish through", ErrArm, name)
+		return nil, fmt.Errorf("%w: %s: give either redis=redis://host:port or api=http://host:port/api/publish, to publish through", ErrVariant, name)
 	}
 	return e, nil
 }
@@ -206,7 +206,7 @@ func (e *External) set(name, key, value string) error {
 	case "pid":
 		n, err := strconv.Atoi(value)
 		if err != nil || n <= 0 {
-			return fmt.Errorf("%w: %s: pid=%s is no process id", ErrArm, name, value)
+			return fmt.Errorf("%w: %s: pid=%s is no process id", ErrVariant, name, value)
 		}
 		e.PID = n
 	case "redis":
@@ -221,14 +221,14 @@ func (e *External) set(name, key, value string) error {
 		e.Internal = strings.TrimSuffix(value, "/")
 	case "protocol":
 		if value != load.Centrifuge && value != load.Raw && value != load.Floor {
-			return fmt.Errorf("%w: %s: protocol=%s is none of centrifuge, raw, floor", ErrArm, name, value)
+			return fmt.Errorf("%w: %s: protocol=%s is none of centrifuge, raw, floor", ErrVariant, name, value)
 		}
 		e.Protocol = value
 	}
 	for key, scheme := range map[string]string{"redis": "redis", "api": "http", "internal": "http"} {
 		v := map[string]string{"redis": e.Redis, "api": e.API, "internal": e.Internal}[key]
 		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != scheme || u.Host == "") {
-			return fmt.Errorf("%w: %s: %s=%s: write %s://host:port", ErrArm, name, key, v, scheme)
+			return fmt.Errorf("%w: %s: %s=%s: write %s://host:port", ErrVariant, name, key, v, scheme)
 		}
 	}
 	return nil

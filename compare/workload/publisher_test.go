@@ -1,4 +1,4 @@
-package publish
+package workload
 
 import (
 	"bufio"
@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/tandem-ws/tandem/compare/payload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +25,7 @@ type redis struct {
 
 	mu       sync.Mutex // guards what follows
 	channels []string
-	messages []payload.Message
+	messages []Message
 	auth     []string
 }
 
@@ -91,7 +89,7 @@ func (r *redis) serve(t *testing.T, c net.Conn) {
 		case parts[0] == "AUTH":
 			r.auth, answer = parts[1:], "+OK\r\n"
 		case parts[0] == "PUBLISH" && len(parts) == 3:
-			m, ok := payload.Parse([]byte(parts[2]), 0)
+			m, ok := ParseMessage([]byte(parts[2]), 0)
 			if !ok {
 				t.Errorf("published %q", parts[2])
 			}
@@ -107,7 +105,7 @@ func (r *redis) serve(t *testing.T, c net.Conn) {
 	}
 }
 
-func (r *redis) published() ([]string, []payload.Message) {
+func (r *redis) published() ([]string, []Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.channels, r.messages
@@ -115,7 +113,7 @@ func (r *redis) published() ([]string, []payload.Message) {
 
 func open(t *testing.T, o Options) *Publisher {
 	t.Helper()
-	p, err := New(context.Background(), o)
+	p, err := NewPublisher(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +155,7 @@ func TestPacedRoundRobin(t *testing.T) {
 	for i, m := range messages {
 		number := 5 + i%8
 		intended := got.Began.Add(time.Duration(i) * 500 * time.Microsecond).UnixNano()
-		want := payload.Message{Sequence: uint32(i/8 + 1), Channel: uint32(number), Time: intended}
+		want := Message{Sequence: uint32(i/8 + 1), Channel: uint32(number), Time: intended}
 		if m != want || channels[i] != fmt.Sprintf("bench-%d", number) {
 			t.Fatalf("message %d on %s: %+v, want %+v", i, channels[i], m, want)
 		}
@@ -226,7 +224,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Errorf("AUTH %q", r.auth)
 	}
 	refused := newRedis(t, "-WRONGPASS\r\n")
-	if _, err := New(context.Background(), Options{URL: "redis://:x@" + refused.Addr().String(), Channel: "bench"}); !errors.Is(err, ErrRedis) {
+	if _, err := NewPublisher(context.Background(), Options{URL: "redis://:x@" + refused.Addr().String(), Channel: "bench"}); !errors.Is(err, ErrRedis) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -249,7 +247,7 @@ func TestBadInput(t *testing.T) {
 		{URL: r.url(), Channel: "a%d"},
 		{URL: r.url(), Channel: "a%d", Channels: 1, First: -1},
 	} {
-		if _, err := New(context.Background(), o); !errors.Is(err, ErrPlan) {
+		if _, err := NewPublisher(context.Background(), o); !errors.Is(err, ErrPlan) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
@@ -265,7 +263,7 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%+v: %v", plan, err)
 		}
 	}
-	if _, err := New(context.Background(), Options{URL: "redis://127.0.0.1:1", Channel: "bench"}); !errors.Is(err, ErrRedis) {
+	if _, err := NewPublisher(context.Background(), Options{URL: "redis://127.0.0.1:1", Channel: "bench"}); !errors.Is(err, ErrRedis) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }

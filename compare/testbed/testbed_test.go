@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"bytes"
@@ -21,10 +21,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"go.uber.org/goleak"
 
-	"github.com/tandem-ws/tandem/compare/arm"
-	"github.com/tandem-ws/tandem/compare/payload"
 	"github.com/tandem-ws/tandem/compare/process"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/variant"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
 func TestMain(m *testing.M) {
@@ -54,7 +53,7 @@ func fake(t *testing.T, metrics string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Arm: arm.Arm{Name: "fake"}, Server: self, Env: []string{"FAKE_SERVER=" + metrics}}
+	return Options{Variant: variant.Variant{Name: "fake"}, Server: self, Env: []string{"FAKE_SERVER=" + metrics}}
 }
 
 func client(t *testing.T) *http.Client {
@@ -63,52 +62,17 @@ func client(t *testing.T) *http.Client {
 	return c
 }
 
-func TestPortTaken(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	taken := l.Addr().(*net.TCPAddr).Port
-	asked := 0
-	n, err := startNode(context.Background(), client(t), fake(t, "ready"), "redis://none", func() (int, error) {
-		if asked++; asked <= 2 {
-			return taken, nil // another program was faster
-		}
-		return process.FreePort()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.process.Stop(0); err != nil {
-		t.Error(err)
-	}
-	accepting := make(chan struct{})
-	go func() {
-		defer close(accepting)
-		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
-			_ = c.Close()
-		}
-	}()
-	_, err = startNode(context.Background(), client(t), fake(t, "ready"), "redis://none", func() (int, error) { return taken, nil })
-	_ = l.Close()
-	<-accepting
-	if !errors.Is(err, ErrRun) || !errors.Is(err, process.ErrDied) || !strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("no port is ever free: %v", err)
-	}
-}
-
 func TestServerThatCannotBeStarted(t *testing.T) {
 	o := fake(t, "ready")
 	o.Server = "/nonexistent/server"
-	if _, err := startNode(context.Background(), client(t), o, "", process.FreePort); !errors.Is(err, ErrRun) || !strings.Contains(err.Error(), "no such file") {
+	if _, err := startNode(context.Background(), o, ""); !errors.Is(err, ErrRun) || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	o = fake(t, "ready")
 	o.Server = "/bin/cat" // reads its input, and does nothing else
-	if _, err := startNode(ctx, client(t), o, "", process.FreePort); err == nil {
+	if _, err := startNode(ctx, o, ""); err == nil {
 		t.Error("got ready")
 	}
 }
@@ -122,11 +86,11 @@ func TestRuntime(t *testing.T) {
 		goMetrics + tandem:        0,
 		goMetrics + tandem + slow: 4,
 	} {
-		n, err := startNode(context.Background(), client(t), fake(t, metrics), "", process.FreePort)
+		n, err := startNode(context.Background(), fake(t, metrics), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := Rig{nodes: []*node{n}, client: client(t), ctx: context.Background()}
+		r := Testbed{nodes: []*node{n}, client: client(t), ctx: context.Background()}
 		got, ok, err := r.Runtime()
 		if err != nil || !ok || got.Goroutines != 7 || got.Heap != 100 || got.Stacks != 50 ||
 			got.Disconnects != want && !(math.IsNaN(want) && math.IsNaN(got.Disconnects)) {
@@ -139,7 +103,7 @@ func TestRuntime(t *testing.T) {
 			t.Errorf("of a server that is gone: %v", err)
 		}
 	}
-	r := Rig{nodes: []*node{{}}}
+	r := Testbed{nodes: []*node{{}}}
 	if _, ok, err := r.Runtime(); ok || err != nil {
 		t.Errorf("of a server that tells nothing: %v, %v", ok, err)
 	}
@@ -249,9 +213,9 @@ func TestHTTPPublisher(t *testing.T) {
 		fmt.Fprint(w, answer)
 	}))
 	defer s.Close()
-	p := newHTTPPublisher(&arm.External{API: s.URL, Key: "k", Prefix: "p:"}, "c-%d", 2, []uint32{4, 0})
+	p := newHTTPPublisher(&variant.External{API: s.URL, Key: "k", Prefix: "p:"}, "c-%d", 2, []uint32{4, 0})
 	defer p.Close()
-	r, err := p.Publish(context.Background(), publish.Plan{Rate: 1000, Duration: 5 * time.Millisecond, Size: 128})
+	r, err := p.Publish(context.Background(), workload.Plan{Rate: 1000, Duration: 5 * time.Millisecond, Size: 128})
 	if err != nil || r.Sent != 5 || r.Bytes != 5*128 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -260,34 +224,23 @@ func TestHTTPPublisher(t *testing.T) {
 	}
 	began := r.Began.UnixNano()
 	for i, g := range got {
-		m, ok := payload.Parse(g.Data, 0)
+		m, ok := workload.ParseMessage(g.Data, 0)
 		if !ok || len(g.Data) != 128 || g.Channel != fmt.Sprintf("p:c-%d", i%2) || m.Channel != uint32(i%2) || m.Time != began+int64(i)*1e6 {
 			t.Errorf("%d: %s %+v", i, g.Channel, m)
 		}
 	}
 	answer = `{"error":{"code":102,"message":"unknown channel"}}`
-	if _, err := p.Publish(context.Background(), publish.Plan{Count: 1, Size: 128}); !errors.Is(err, ErrRun) || !strings.Contains(err.Error(), "unknown channel") {
+	if _, err := p.Publish(context.Background(), workload.Plan{Count: 1, Size: 128}); !errors.Is(err, ErrRun) || !strings.Contains(err.Error(), "unknown channel") {
 		t.Errorf("refused: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if r, err := p.Publish(ctx, publish.Plan{Rate: 0.1, Count: 2, Size: 128}); err != nil && !errors.Is(err, context.Canceled) || r.Sent > 1 {
+	if r, err := p.Publish(ctx, workload.Plan{Rate: 0.1, Count: 2, Size: 128}); err != nil && !errors.Is(err, context.Canceled) || r.Sent > 1 {
 		t.Errorf("at the end of ctx: %+v, %v", r, err)
 	}
 	s.Close()
-	if _, err := p.Publish(context.Background(), publish.Plan{Count: 1, Size: 128}); !errors.Is(err, ErrRun) {
+	if _, err := p.Publish(context.Background(), workload.Plan{Count: 1, Size: 128}); !errors.Is(err, ErrRun) {
 		t.Errorf("API gone: %v", err)
-	}
-}
-
-func TestServeEmbedded(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := ServeEmbedded(context.Background(), l.Addr().(*net.TCPAddr).Port); !errors.Is(err, ErrRun) || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("port taken: %v", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-ws/tandem/compare/result"
 )
 
-// standing is what everyone has used so far.
+// standing is what the processes have used so far.
 type standing struct {
 	time                      time.Time
 	server, load, redis, mine time.Duration
@@ -19,14 +19,14 @@ type standing struct {
 	connectTime               load.Histogram
 }
 
-// Window is a span of a run that is measured.
+// Window is the measured part of a run.
 type Window struct {
-	r     *Rig
+	r     *Testbed
 	began standing
 }
 
-// Begin begins a window: everything that is counted from now on is in it.
-func (r *Rig) Begin() (*Window, error) {
+// Begin starts a window.
+func (r *Testbed) Begin() (*Window, error) {
 	answers, err := r.Do(load.Command{Cmd: load.Report})
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (r *Rig) Begin() (*Window, error) {
 	return &Window{r: r, began: s}, err
 }
 
-func (r *Rig) standing() (s standing, err error) {
+func (r *Testbed) standing() (s standing, err error) {
 	s.time = time.Now()
 	add := func(sum *time.Duration, pid int) {
 		used, failed := process.CPU(pid)
@@ -69,7 +69,7 @@ func (r *Rig) standing() (s standing, err error) {
 type Measured struct {
 	Start   time.Time
 	Seconds float64
-	// ServerCPU is what all nodes used.
+	// ServerCPU is that of all nodes.
 	ServerCPU time.Duration
 	Counters  load.Counters
 	Latency   load.Histogram
@@ -80,8 +80,8 @@ type Measured struct {
 	Connected, Subscribed, Frozen int
 }
 
-// othersFrom is how many seconds a window must last before the machine's clock,
-// which ticks every 10 ms, can tell what others used.
+// othersFrom is how many seconds a window must last to tell what others used by the
+// machine's clock, which ticks every 10 ms.
 const othersFrom = 0.3
 
 // End ends the window.
@@ -101,7 +101,7 @@ func (w *Window) End() (Measured, error) {
 		Use: result.Use{
 			Server: (end.server - w.began.server).Seconds() / seconds,
 			Load:   (end.load - w.began.load).Seconds() / seconds,
-			// a Redis that was started anew has used less than the one before
+			// a restarted Redis has used less than the one before
 			Redis:      max(end.redis-w.began.redis, 0).Seconds() / seconds,
 			Compare:    (end.mine - w.began.mine).Seconds() / seconds,
 			ServerCPUs: len(r.o.CPUs.Server), LoadCPUs: len(r.o.CPUs.Load),
@@ -161,7 +161,7 @@ func encode(h *hdrhistogram.Histogram) (load.Histogram, error) {
 	return load.Histogram(b), nil
 }
 
-// minus is what all counted beyond before.
+// minus returns what was counted after before.
 func minus(all, before load.Histogram) (load.Histogram, error) {
 	a, err := all.Decode()
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package rig
+package testbed
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileLimit is how many descriptors a process of this user may have.
+// fileLimit returns how many descriptors a process of this user may have.
 func fileLimit() (uint64, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -17,7 +17,8 @@ func fileLimit() (uint64, error) {
 	return uint64(limit.Max), nil
 }
 
-// FileLimit is how many descriptors a process of this user may have; 0: unknown.
+// FileLimit returns how many descriptors a process of this user may have, or 0 if it
+// is unknown.
 func FileLimit() uint64 {
 	n, err := fileLimit()
 	if err != nil {

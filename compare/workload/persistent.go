@@ -1,4 +1,4 @@
-package publish
+package workload
 
 import (
 	"context"
@@ -42,13 +42,13 @@ func (p *Persistent) Total() (sum uint64) {
 	return sum
 }
 
-// Publish carries out a plan, and goes on with it after each failure of Redis. The
+// Publish carries out a plan, and continues with it after each failure of Redis. The
 // end of ctx is no error.
 func (p *Persistent) Publish(ctx context.Context, plan Plan) error {
 	p.running.Lock()
 	defer p.running.Unlock()
 	for ctx.Err() == nil {
-		on, err := New(ctx, p.options)
+		on, err := NewPublisher(ctx, p.options)
 		if err == nil {
 			p.current.Store(on)
 			var result Result

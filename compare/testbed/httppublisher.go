@@ -1,4 +1,4 @@
-package rig
+package testbed
 
 import (
 	"bytes"
@@ -12,13 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tandem-ws/tandem/compare/arm"
-	"github.com/tandem-ws/tandem/compare/payload"
-	"github.com/tandem-ws/tandem/compare/publish"
+	"github.com/tandem-ws/tandem/compare/variant"
+	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// httpPublisher publishes through a server's HTTP API, one message after
-// another, so that order is defined.
+// httpPublisher publishes through a server's HTTP API, one message after another, so
+// that their order is defined.
 type httpPublisher struct {
 	api, key string
 	channel  string
@@ -28,7 +27,7 @@ type httpPublisher struct {
 	random   *rand.Rand
 }
 
-func newHTTPPublisher(e *arm.External, channel string, channels int, after []uint32) *httpPublisher {
+func newHTTPPublisher(e *variant.External, channel string, channels int, after []uint32) *httpPublisher {
 	if !strings.Contains(channel, "%d") {
 		channels = 1
 	}
@@ -50,8 +49,8 @@ func (p *httpPublisher) Close() error {
 	return nil
 }
 
-// Publish implements Publisher. The end of ctx is no error.
-func (p *httpPublisher) Publish(ctx context.Context, plan publish.Plan) (publish.Result, error) {
+// Publish implements Publisher. The end of ctx is not an error.
+func (p *httpPublisher) Publish(ctx context.Context, plan workload.Plan) (workload.Result, error) {
 	count := plan.Count
 	if plan.Duration > 0 && plan.Rate > 0 {
 		if n := int(plan.Duration.Seconds() * plan.Rate); count == 0 || n < count {
@@ -59,7 +58,7 @@ func (p *httpPublisher) Publish(ctx context.Context, plan publish.Plan) (publish
 		}
 	}
 	began := time.Now()
-	result := publish.Result{Began: began}
+	result := workload.Result{Began: began}
 	for ; result.Sent < count; result.Sent++ {
 		intended := began
 		if plan.Rate > 0 {
@@ -83,16 +82,16 @@ func (p *httpPublisher) Publish(ctx context.Context, plan publish.Plan) (publish
 	return result, nil
 }
 
-func (p *httpPublisher) one(ctx context.Context, plan publish.Plan, intended time.Time) error {
+func (p *httpPublisher) one(ctx context.Context, plan workload.Plan, intended time.Time) error {
 	i := p.turn % len(p.sent)
-	if p.turn++; plan.Order == publish.Random {
+	if p.turn++; plan.Order == workload.Random {
 		i = p.random.IntN(len(p.sent))
 	}
 	channel := strings.ReplaceAll(p.channel, "%d", strconv.Itoa(i))
 	body, err := json.Marshal(struct {
 		Channel string          `json:"channel"`
 		Data    json.RawMessage `json:"data"`
-	}{channel, payload.Append(nil, payload.Message{Sequence: p.sent[i] + 1, Channel: uint32(i), Time: intended.UnixNano()}, plan.Size)})
+	}{channel, workload.AppendMessage(nil, workload.Message{Sequence: p.sent[i] + 1, Channel: uint32(i), Time: intended.UnixNano()}, plan.Size)})
 	if err != nil {
 		return fmt.Errorf("%w: encode publication: %w", ErrRun, err)
 	}
