@@ -2,7 +2,6 @@
 package deploy_test
 
 import (
-	"bytes"
 	"context"
 	"debug/elf"
 	"os"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // load reads docker-compose.yml as docker compose does: interpolated, checked
@@ -91,21 +92,51 @@ func TestComposeVariables(t *testing.T) {
 	}
 }
 
-// TestComposeSetsKnownVariables shows that the server knows every variable that
-// compose sets.
-func TestComposeSetsKnownVariables(t *testing.T) {
+// TestComposeEnvironment shows that every variable of the server gets into its
+// container, and no other.
+func TestComposeEnvironment(t *testing.T) {
+	var environ []string
+	names := make(map[string]bool)
+	for _, v := range config.Variables() {
+		names[v.Name] = true
+		environ = append(environ, v.Name+"=value of "+v.Name)
+	}
+	project, err := load(t, environ...).WithProfiles([]string{"compare"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for service, mode := range map[string]string{"server": "value of MODE", "idiomatic": "idiomatic", "optimized": "optimized"} {
+		s, err := project.GetService(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range names {
+			want := "value of " + name
+			if name == "MODE" {
+				want = mode
+			}
+			if value := s.Environment[name]; value == nil || *value != want {
+				t.Errorf("docker-compose.yml does not hand %s to %s", name, service)
+			}
+		}
+		for name := range s.Environment {
+			if !names[name] {
+				t.Errorf("docker-compose.yml sets %s, which the server does not know", name)
+			}
+		}
+	}
+	// What it sets without any variable is a configuration.
 	server, err := load(t).GetService("server")
 	if err != nil {
 		t.Fatal(err)
 	}
-	variables, err := os.ReadFile("../docs/configuration.md")
-	if err != nil {
-		t.Fatal(err)
+	environ = nil
+	for name, value := range server.Environment {
+		environ = append(environ, name+"="+*value)
 	}
-	for name := range server.Environment {
-		if !bytes.Contains(variables, []byte("| `"+name+"` |")) {
-			t.Errorf("docker-compose.yml sets %s, which the server does not know", name)
-		}
+	c, err := config.Load(environ, "linux")
+	if err != nil || c.Addr != ":8080" || c.InternalAddr != ":9000" {
+		t.Errorf("listens on %q and %q, %v", c.Addr, c.InternalAddr, err)
 	}
 }
 

@@ -31,7 +31,7 @@ func try(t *testing.T, url string, header http.Header) (*websocket.Conn, int, st
 // no time-out is short, so that a busy machine only takes longer.
 func TestMemoryLimit(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string) {
-		p := startProcess(t, mode, "GOMEMLIMIT=64MiB", "API_KEY=k", "MAX_QUEUED_BYTES=500000000", "SEND_QUEUE=4096",
+		p := startProcess(t, mode, "MEMORY_LIMIT=64MiB", "API_KEY=k", "MAX_QUEUED_BYTES=500000000", "SEND_QUEUE=4096",
 			"PING_INTERVAL=1h", "PONG_TIMEOUT=59m", "HEARTBEAT_TIMEOUT=10m")
 		p.awaitReady(http.StatusOK, "ok")
 		healthy := connect(t, p.public)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -55,6 +56,9 @@ func serve(i *invocation) int {
 	c, err := i.config()
 	if err != nil {
 		return outcome(stderr, err)
+	}
+	if c.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(c.MemoryLimit))
 	}
 	logger = newLog(c, stderr)
 	close(made)

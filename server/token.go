@@ -3,7 +3,6 @@ package server
 import (
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tandem-ws/tandem/modes/protocol/session"
@@ -36,7 +35,7 @@ func makeToken(i *invocation) int {
 	}
 	claims := session.Claims{User: *user, Channel: *channel, Client: *client}
 	if *channels != "" {
-		claims.Channels = strings.Split(*channels, ",")
+		claims.Channels = config.ParseList(*channels)
 	}
 	signed, err := sign(&c, claims, *life)
 	if err == nil {

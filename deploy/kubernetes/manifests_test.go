@@ -114,7 +114,14 @@ func TestManifestsBelongTogether(t *testing.T) {
 			t.Errorf("the probe for %s asks for %s on %v", path, probe.HTTPGet.Path, probe.HTTPGet.Port)
 		}
 	}
+	// All of both: a variable that is set there cannot be left out here.
+	if len(container.EnvFrom) != 2 || len(container.Env) != 0 {
+		t.Errorf("the variables are not those of the ConfigMap and of the Secret: %v, %v", container.EnvFrom, container.Env)
+	}
 	for _, from := range container.EnvFrom {
+		if from.Prefix != "" {
+			t.Errorf("variables have the prefix %s, which the server does not know", from.Prefix)
+		}
 		switch {
 		case from.ConfigMapRef != nil:
 			find[*corev1.ConfigMap](t, all, "ConfigMap "+from.ConfigMapRef.Name)

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
-	"net/url"
-	"path"
 	"reflect"
 	"slices"
 	"strconv"
@@ -47,11 +44,11 @@ type Config struct {
 	HeartbeatTimeout  time.Duration `env:"HEARTBEAT_TIMEOUT" envDefault:"3s" min:"50ms" max:"10m" desc:"silence after which a connection to Redis is given up and opened again"`
 	ChannelLinger     time.Duration `env:"CHANNEL_LINGER" envDefault:"1s" min:"0s" max:"1h" desc:"how long the node stays subscribed to a channel that nobody listens to any more"`
 
-	APIKey         string   `env:"API_KEY" desc:"key of the server API; empty switches the API off"`
-	AllowedOrigins []string `env:"ALLOWED_ORIGINS" shown:"same host" desc:"patterns of Origin headers that are let in, separated by commas, such as https://*.example.com; * lets any in"`
-	ClientPublish  bool     `env:"CLIENT_PUBLISH" envDefault:"false" desc:"lets clients publish"`
-	Echo           bool     `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
-	Compression    bool     `env:"COMPRESSION" envDefault:"false" desc:"offers permessage-deflate to clients; a message is compressed once for all who take it so"`
+	APIKey         string `env:"API_KEY" desc:"key of the server API; empty switches the API off"`
+	AllowedOrigins List   `env:"ALLOWED_ORIGINS" shown:"same host" desc:"patterns of Origin headers that are let in, separated by commas, such as https://*.example.com; * lets any in"`
+	ClientPublish  bool   `env:"CLIENT_PUBLISH" envDefault:"false" desc:"lets clients publish"`
+	Echo           bool   `env:"ECHO" envDefault:"false" desc:"opens /echo, which sends back what it receives"`
+	Compression    bool   `env:"COMPRESSION" envDefault:"false" desc:"offers permessage-deflate to clients; a message is compressed once for all who take it so"`
 
 	TokenSecret        string        `env:"TOKEN_SECRET" desc:"secret that tokens (JWT) are signed with by HS256, HS384 or HS512; where this or one of the next three is set, clients need a token to connect"`
 	TokenPublicKey     string        `env:"TOKEN_PUBLIC_KEY" desc:"public key, or several, that tokens are verified with: RSA, ECDSA or Ed25519 in PEM"`
@@ -60,21 +57,22 @@ type Config struct {
 	PrivatePrefix      string        `env:"PRIVATE_PREFIX" envDefault:"$" desc:"where tokens are needed, channels whose names begin so need one of their own to subscribe to"`
 	TokenGrace         time.Duration `env:"TOKEN_GRACE" envDefault:"25s" min:"0s" max:"1h" desc:"time that clients get to refresh a token that has run out"`
 
-	MaxMessageSize   int `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
-	MaxHeaderSize    int `env:"MAX_HEADER_SIZE" envDefault:"8192" min:"8192" max:"1048576" desc:"largest request line and headers of an HTTP request, in bytes"`
-	MaxChannels      int `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
-	MaxChannelLength int `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
-	MaxQueuedBytes   int `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
-	MaxConnections   int `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node takes; 0: as many as it has descriptors for"`
-	ConnectRate      int `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node takes; 0: any number"`
-	// Go's runtime reads it by itself.
-	MemoryLimit string `env:"GOMEMLIMIT" shown:"none" desc:"memory that the process should not exceed, such as 512MiB; when nine tenths of it are in use, new connections are refused until there is room"`
+	MaxMessageSize   int  `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
+	MaxHeaderSize    int  `env:"MAX_HEADER_SIZE" envDefault:"8192" min:"8192" max:"1048576" desc:"largest request line and headers of an HTTP request, in bytes"`
+	MaxChannels      int  `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
+	MaxChannelLength int  `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
+	MaxQueuedBytes   int  `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
+	MaxConnections   int  `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node takes; 0: as many as it has descriptors for"`
+	ConnectRate      int  `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node takes; 0: any number"`
+	MemoryLimit      Size `env:"MEMORY_LIMIT" shown:"none" min:"16777216" max:"1099511627776" zero:"1" desc:"memory that the process should not exceed, such as 512MiB or 2GB; when nine tenths of it are in use, new connections are refused until there is room"`
+	// The Go runtime reads it before the program starts.
+	GoMemoryLimit string `env:"GOMEMLIMIT" shown:"none" desc:"the same for the Go runtime, where MEMORY_LIMIT is not set; it takes B, KiB, MiB and GiB only, and ends the process with a trace if it cannot read the value"`
 
 	// Of one address.
-	MaxConnectionsPerAddress int      `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"100000000" desc:"connections that one address may have on the node, an IPv6 address with all others of its /64; 0: any number"`
-	ConnectRatePerAddress    int      `env:"CONNECT_RATE_PER_ADDRESS" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that one address may make on the node; 0: any number"`
-	TrustedProxies           []string `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of proxies in front, separated by commas, such as 10.0.0.0/8; the limits of an address are those of the client that they name"`
-	ForwardedHeader          string   `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`
+	MaxConnectionsPerAddress int    `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"100000000" desc:"connections that one address may have on the node, an IPv6 address with all others of its /64; 0: any number"`
+	ConnectRatePerAddress    int    `env:"CONNECT_RATE_PER_ADDRESS" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that one address may make on the node; 0: any number"`
+	TrustedProxies           List   `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of proxies in front, separated by commas, such as 10.0.0.0/8; the limits of an address are those of the client that they name"`
+	ForwardedHeader          string `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`
 
 	CommandRate      int           `env:"COMMAND_RATE" envDefault:"0" min:"0" max:"10000" desc:"commands a second that a client may send in the long run; a second's worth and MAX_CHANNELS more may come at once; 0: any number"`
 	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"time for a complete request, for the connect command after it, and for a message from its first byte to its last"`
@@ -108,7 +106,7 @@ func Load(environ []string, goos string) (Config, error) {
 	var c Config
 	err := env.ParseWithOptions(&c, env.Options{Environment: env.ToMap(environ)})
 	if err != nil {
-		return Config{}, invalid(parseFailures(err, env.ToMap(environ)))
+		return Config{}, invalid(append(parseFailures(err, env.ToMap(environ)), unknown(env.ToMap(environ))...))
 	}
 	if c.Mode == "" {
 		c.Mode = Idiomatic
@@ -116,7 +114,7 @@ func Load(environ []string, goos string) (Config, error) {
 			c.Mode = Optimized
 		}
 	}
-	bad := outOfBounds(&c)
+	bad := append(unknown(env.ToMap(environ)), outOfBounds(&c)...)
 	if len(bad) == 0 {
 		bad = c.contradictions(goos)
 	}
@@ -150,38 +148,18 @@ func (c *Config) contradictions(goos string) (bad []string) {
 			bad = append(bad, fmt.Sprintf("%s=%q: %v: write host:port, such as 127.0.0.1:8080 or :8080", a.name, a.value, err))
 		}
 	}
-	for _, origin := range c.AllowedOrigins {
-		if _, err := path.Match(origin, ""); err != nil {
-			bad = append(bad, fmt.Sprintf("ALLOWED_ORIGINS: %q is no pattern: write origins such as https://*.example.com", origin))
-		}
+	if _, err := c.Origins(); err != nil {
+		bad = append(bad, fmt.Sprintf("ALLOWED_ORIGINS: %v: write origins such as https://*.example.com or http://localhost:3000", err))
 	}
 	if _, err := c.Proxies(); err != nil {
 		bad = append(bad, fmt.Sprintf("TRUSTED_PROXIES: %v: write addresses and networks such as 10.0.0.0/8,192.0.2.1", err))
 	}
 	if c.RedisURL != "" {
-		if err := validRedisURL(c.RedisURL); err != nil {
+		if err := c.validRedisURL(); err != nil {
 			bad = append(bad, fmt.Sprintf("REDIS_URL: %v: write redis://user:password@host:6379/0", err))
-		} else if err := c.BusOptions(c.RedisURL).Validate(); err != nil {
-			bad = append(bad, fmt.Sprintf("REDIS_URL: %v", err))
 		}
 	}
 	return bad
-}
-
-// Proxies returns the networks of TRUSTED_PROXIES.
-func (c *Config) Proxies() (networks []netip.Prefix, err error) {
-	for _, text := range c.TrustedProxies {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			address, err := netip.ParseAddr(text)
-			if err != nil {
-				return nil, fmt.Errorf("%q is neither an address nor a network", text)
-			}
-			network = netip.PrefixFrom(address.Unmap(), address.Unmap().BitLen())
-		}
-		networks = append(networks, network.Masked())
-	}
-	return networks, nil
 }
 
 func validAddr(addr string) error {
@@ -193,24 +171,6 @@ func validAddr(addr string) error {
 		return fmt.Errorf("%q is no port", port)
 	}
 	return nil
-}
-
-// validRedisURL never quotes the URL, for it may hold a password.
-func validRedisURL(s string) error {
-	u, err := url.Parse(s)
-	if err != nil {
-		return errors.New("no URL")
-	}
-	switch u.Scheme {
-	case "redis", "rediss":
-		if u.Host == "" {
-			return errors.New("no host")
-		}
-		return nil
-	case "unix":
-		return nil
-	}
-	return fmt.Errorf("scheme %q is none of redis, rediss, unix", u.Scheme)
 }
 
 // parseFailures turns the errors of package env, which name struct fields, into
@@ -238,6 +198,8 @@ func wanted(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		return "no duration: write one with its unit, such as 25s or 1m30s"
+	case t == reflect.TypeFor[Size]():
+		return "not a size: write bytes, or a number with its unit, such as 512MiB or 2GB"
 	case t == reflect.TypeFor[slog.Level]():
 		return "no log level: write debug, info, warn or error"
 	case t.Kind() == reflect.Bool:

@@ -48,7 +48,7 @@ func TestLoadConfigValues(t *testing.T) {
 	if c.Mode != Idiomatic || c.Addr != "[::1]:0" || c.RedisPrefix != "app:" || !c.ClientPublish ||
 		c.PingInterval != 0 || c.DrainTime != 90*time.Second || !c.WriteBufferPool ||
 		c.LogLevel != slog.LevelDebug || c.LogFormat != "json" ||
-		!slices.Equal(c.AllowedOrigins, []string{"https://*.example.com", "https://example.org"}) {
+		!slices.Equal(c.AllowedOrigins, List{"https://*.example.com", "https://example.org"}) {
 		t.Errorf("not what was set: %+v", c)
 	}
 	if c.MaxChannels != 128 {

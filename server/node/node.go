@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,9 +173,10 @@ func (n *node) open() error {
 		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
 	}
 	// config.Load has looked at them.
+	origins, _ := c.Origins()
 	proxies, _ := c.Proxies()
 	n.admission, err = admission.New(admission.Options{
-		AllowedOrigins: c.AllowedOrigins,
+		AllowedOrigins: origins,
 		MaxConnections: c.MaxConnections, Connections: n.stats.TotalConnections, ConnectRate: c.ConnectRate,
 		ConnectionsPerAddress: c.MaxConnectionsPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress,
 		TrustedProxies: proxies, ForwardedHeader: c.ForwardedHeader,
@@ -254,7 +257,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 
 	n.log.Info("ready for connections", "mode", n.config.Mode, "version", version.Version,
 		"addr", n.engine.Addr().String(), "internal", internal.Addr().String(), "max_connections", n.config.MaxConnections,
-		"memory_limit", n.config.MemoryLimit)
+		"memory_limit", memoryLimit())
 	select {
 	case err := <-served:
 		if err == nil {
@@ -274,6 +277,14 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	}
 	n.log.Info("stopped")
 	return nil
+}
+
+// memoryLimit returns what the runtime was told, in words.
+func memoryLimit() string {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return config.Size(limit).String()
+	}
+	return "none"
 }
 
 func (n *node) drain(ctx context.Context) {
