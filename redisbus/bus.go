@@ -18,6 +18,7 @@ import (
 // called concurrently.
 type Bus struct {
 	opts      Options
+	topology  topology
 	links     []*link
 	publisher *publisher
 	seed      maphash.Seed
@@ -44,10 +45,15 @@ func New(opts Options) (*Bus, error) {
 	}
 	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
 	b := &Bus{opts: opts, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1)}
+	b.topology = newSingle(redisOpts, &opts)
+	probe, notes := newProbe(opts.Prefix), new(notes)
 	for i := range opts.Connections {
-		b.links = append(b.links, newLink(i, &b.opts, redisOpts))
+		dialer := &dialer{opts: redisOpts, topology: b.topology, resolver: opts.resolver, pubsub: true}
+		b.links = append(b.links, newLink(i, &b.opts, dialer, probe, notes))
 	}
-	b.publisher = newPublisher(&b.opts, redisOpts, opts.Log)
+	b.publisher = newPublisher(&b.opts, &dialer{opts: redisOpts, topology: b.topology, resolver: opts.resolver}, probe, notes)
+	b.publisher.probed = func() { b.each((*link).notify) }
+	b.publisher.demoted = func() { b.each((*link).doubt) }
 	return b, nil
 }
 
@@ -67,6 +73,19 @@ func (b *Bus) Start(receiver modes.Receiver) error {
 	return nil
 }
 
+// each calls f with every link.
+func (b *Bus) each(f func(*link)) {
+	for _, l := range b.links {
+		f(l)
+	}
+}
+
+// moved has every connection look whether it leads to the master.
+func (b *Bus) moved() {
+	b.each((*link).moved)
+	b.publisher.moved()
+}
+
 // launch starts the goroutines. b.mu is held.
 func (b *Bus) launch(receiver modes.Receiver) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,6 +94,7 @@ func (b *Bus) launch(receiver modes.Receiver) {
 		b.wg.Go(func() { l.run(ctx, receiver) })
 	}
 	b.wg.Go(func() { b.answer(ctx) })
+	b.wg.Go(func() { b.topology.run(ctx, b.moved) })
 	b.wg.Go(func() { b.publisher.run(ctx) })
 	b.wg.Go(func() { b.publisher.refuseAll(ctx) })
 }
@@ -92,9 +112,9 @@ func (b *Bus) Close() {
 		}
 		b.cancel()
 		for _, l := range b.links {
-			l.socket.close()
+			l.dialer.close()
 		}
-		b.publisher.socket.close()
+		b.publisher.dialer.close()
 	}
 	b.mu.Unlock()
 	b.wg.Wait()

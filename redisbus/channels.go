@@ -428,6 +428,13 @@ func (c *channels) disconnect() (failed answers) {
 	return failed
 }
 
+// idle reports whether there is nothing to be subscribed to.
+func (c *channels) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.refs) == 0
+}
+
 // size returns the number of channels known, of references, and of gaps that
 // are not yet reported.
 func (c *channels) size() (known, references, gaps int) {

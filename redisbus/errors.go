@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 )
 
 var (
@@ -20,10 +21,25 @@ var (
 
 	errSubscribeTimeout = fmt.Errorf("redisbus: subscribe: no answer from Redis in time: %w", context.DeadlineExceeded)
 
-	errUnanswered = errors.New("redisbus: no answer from Redis in time")
-	errRedial     = errors.New("redisbus: go-redis may not reconnect by itself")
-	errProtocol   = errors.New("redisbus: unexpected answer from Redis")
+	errUnconnected = errors.New("redisbus: not connected yet")
+	errUnanswered  = errors.New("redisbus: no answer from Redis in time")
+	errNotMaster   = errors.New("redisbus: not a master")
+	errNoProbe     = errors.New("redisbus: what is published does not arrive: the connection leads to another Redis")
+	errMoved       = errors.New("redisbus: the master is at another address")
+	errProtocol    = errors.New("redisbus: unexpected answer from Redis")
 )
+
+// sources are the local ends of connections in the errors of package net. Each
+// attempt has another port.
+var sources = regexp.MustCompile(`\S+->`)
+
+// textOf is the text of err as it is reported: the same for the same reason.
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return sources.ReplaceAllString(err.Error(), "")
+}
 
 // refusal is the text of an error that Redis answered with, such as
 // "NOPERM this user has no permissions to access one of the channels".

@@ -90,8 +90,8 @@ func TestOneConnectionAfterABreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "bus is ready again", func() bool { return bus.Ready() == nil && bus.Stats().Links[0].Connects == 2 })
-	if made, joined := connections()-before, s.Calls("subscribe")-joins; made != 1 || joined != 1 {
-		t.Errorf("%d connections and %d SUBSCRIBE, want one of each", made, joined)
+	if made, joined := connections()-before, s.Calls("subscribe")-joins; made != 1 || joined != 2 {
+		t.Errorf("%d connections and %d SUBSCRIBE, want one, and one for the probe and one for the channel", made, joined)
 	}
 }
 
@@ -207,7 +207,7 @@ func TestAwait(t *testing.T) {
 					}()
 				}
 				began := time.Now()
-				err, _ := l.await(ctx, &command{sent: l.now()}, time.NewTimer(time.Hour), nil)
+				err, _ := l.await(ctx, nil, &command{sent: l.now()}, time.NewTimer(time.Hour), nil)
 				if took := time.Since(began); !errors.Is(err, tc.want) || took != tc.after {
 					t.Errorf("%v after %v, want %v after %v", err, took, tc.want, tc.after)
 				}

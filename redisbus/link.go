@@ -2,15 +2,11 @@ package redisbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tandem-ws/tandem/modes"
 )
@@ -41,10 +37,13 @@ func (k commandKind) answer() replyKind {
 type command struct {
 	kind    commandKind
 	names   []string // subscribe and unsubscribe
+	probe   bool     // it subscribes to the probe's channel
 	payload string   // ping
+	role    bool     // ping, with ROLE behind it
 	sent    time.Duration
+	at      time.Time // the same
 
-	answered int // names answered; the reader's alone
+	answered int // names, or of ping and role; the reader's alone
 }
 
 // link is one Pub/Sub connection to Redis and the channels that hash to it. Its
@@ -54,58 +53,79 @@ type link struct {
 	number   int
 	opts     *Options
 	log      *slog.Logger
-	redis    *redis.Options
-	socket   *socket
+	dialer   *dialer
+	topology topology
+	probe    *probe
+	notes    *notes
 	channels *channels
 	epoch    time.Time
 
-	wake     chan struct{} // capacity 1: channels has something new
-	answered chan struct{} // capacity 1: the command in flight has been answered
-	inflight atomic.Pointer[command]
+	wake      chan struct{} // capacity 1: channels has something new, or the probe
+	check     chan struct{} // capacity 1: the server may be the master no more
+	suspect   atomic.Bool   // check was not for the topology's sake
+	answered  chan struct{} // capacity 1: the command in flight has been answered
+	inflight  atomic.Pointer[command]
+	reception *reception // of the present connection
 
-	received   atomic.Uint64 // publications; written by the reader alone
-	answers    atomic.Uint64
-	state      atomic.Int32
-	connects   atomic.Uint64
-	roundTrip  atomic.Int64
-	lost       atomic.Uint64 // channels reported as lost
-	rejected   atomic.Uint64 // subscriptions that Redis refused
-	mu         sync.Mutex    // guards downReason
-	downReason error
+	received  atomic.Uint64 // publications; written by the reader alone
+	answers   atomic.Uint64
+	state     atomic.Int32
+	connects  atomic.Uint64
+	roundTrip atomic.Int64
+	lost      atomic.Uint64 // channels reported as lost
+	rejected  atomic.Uint64 // subscriptions that Redis refused
+	health    health
 }
 
-func newLink(number int, opts *Options, redisOpts *redis.Options) *link {
-	return &link{
-		number:     number,
-		opts:       opts,
-		redis:      redisOpts,
-		socket:     &socket{dial: directDialer(redisOpts)},
-		log:        opts.Log.With("link", number),
-		channels:   newChannels(opts),
-		epoch:      time.Now(),
-		wake:       make(chan struct{}, 1),
-		answered:   make(chan struct{}, 1),
-		downReason: errors.New("not connected yet"),
+func newLink(number int, opts *Options, dialer *dialer, probe *probe, notes *notes) *link {
+	l := &link{
+		number:   number,
+		opts:     opts,
+		log:      opts.Log.With("link", number),
+		dialer:   dialer,
+		topology: dialer.topology,
+		probe:    probe,
+		notes:    notes,
+		channels: newChannels(opts),
+		epoch:    time.Now(),
+		wake:     make(chan struct{}, 1),
+		check:    make(chan struct{}, 1),
+		answered: make(chan struct{}, 1),
 	}
+	l.health.set(errUnconnected)
+	return l
 }
 
 func (l *link) now() time.Duration { return time.Since(l.epoch) }
 
-func (l *link) notify() {
+func (l *link) notify() { signal(l.wake) }
+
+// signal puts a value into a channel of capacity 1, unless it has one.
+func signal(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// run keeps the link up until ctx ends and the socket is closed.
+// moved has the link look whether its server is still the one that the topology
+// says.
+func (l *link) moved() { signal(l.check) }
+
+// doubt has the link ask its server at once whether it is the master.
+func (l *link) doubt() {
+	l.suspect.Store(true)
+	signal(l.check)
+}
+
+// run keeps the link up until ctx ends and the dialer is closed.
 func (l *link) run(ctx context.Context, receiver modes.Receiver) {
 	pause := backoff{least: l.opts.ReconnectMin, most: l.opts.ReconnectMax}
 	for {
-		s, err := l.connect(ctx)
+		c, err := l.dialer.connect(ctx)
 		if err == nil {
 			began := l.now()
-			err = l.serve(ctx, s, receiver)
+			err = l.serve(ctx, c, receiver)
 			// A link that breaks at once, each time, must not become a storm of
 			// resubscriptions.
 			if l.now()-began > l.opts.ReconnectMax {
@@ -117,7 +137,7 @@ func (l *link) run(ctx context.Context, receiver modes.Receiver) {
 			return
 		}
 		if l.enterDown(err) {
-			l.log.Warn("redis link down, reconnecting", "error", err)
+			l.log.Warn("redis link down, reconnecting", "error", textOf(err))
 		}
 		if !pause.wait(ctx) {
 			return
@@ -125,42 +145,29 @@ func (l *link) run(ctx context.Context, receiver modes.Receiver) {
 	}
 }
 
-// connect returns a connection that has answered a PING.
-func (l *link) connect(ctx context.Context) (*stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.redis.DialTimeout+l.opts.HeartbeatTimeout)
-	defer cancel()
-	conn, err := l.socket.connect(ctx, l.redis.Network, l.redis.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	s, err := openStream(ctx, conn, l.redis)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return s, nil
-}
-
 // serve uses the connection until it breaks, and returns why it did.
-func (l *link) serve(ctx context.Context, s *stream, receiver modes.Receiver) error {
+func (l *link) serve(ctx context.Context, c *conn, receiver modes.Receiver) error {
 	l.inflight.Store(nil)
 	select {
 	case <-l.answered:
 	default:
 	}
+	l.suspect.Store(false)
+	l.reception = new(reception)
+	if !c.role {
+		l.notes.noRole(l.opts.Log)
+	}
 	l.channels.connect()
 	l.connects.Add(1)
 	l.state.Store(int32(modes.LinkSubscribing))
-	l.mu.Lock()
-	l.downReason = nil
-	l.mu.Unlock()
-	l.settle()
 
 	ended := make(chan error, 1)
-	go func() { ended <- l.read(s, receiver) }()
+	go func() { ended <- l.read(c, receiver) }()
 
-	err, readerEnded := l.drive(ctx, s, ended)
+	err, readerEnded := l.drive(ctx, c, ended)
 	l.state.Store(int32(modes.LinkDown))
-	s.close()
+	// It is of no use any more.
+	_ = c.Close()
 	if !readerEnded {
 		l.log.Debug("redis link closed", "error", <-ended)
 	}
@@ -170,19 +177,45 @@ func (l *link) serve(ctx context.Context, s *stream, receiver modes.Receiver) er
 	return err
 }
 
+// idleInterval is the time between two PINGs on a connection with no subscription
+// at all: Redis closes such a one after its setting timeout, of at least a second.
+const idleInterval = 500 * time.Millisecond
+
+// interval is the time between two PINGs.
+func (l *link) interval() time.Duration {
+	if l.reception.since.Load() == nil && l.channels.idle() {
+		return min(l.opts.HeartbeatInterval, idleInterval)
+	}
+	return l.opts.HeartbeatInterval
+}
+
 // drive writes commands until the link breaks or ctx ends.
-func (l *link) drive(ctx context.Context, s *stream, ended <-chan error) (err error, readerEnded bool) {
+func (l *link) drive(ctx context.Context, c *conn, ended <-chan error) (err error, readerEnded bool) {
 	timer := time.NewTimer(l.opts.HeartbeatInterval)
 	defer timer.Stop()
-	nextPing := l.now() + l.opts.HeartbeatInterval
+	cmd := &command{kind: subscribe, names: []string{l.probe.name}, probe: true}
+	if err, readerEnded = l.exchange(ctx, c, cmd, timer, ended); err != nil {
+		return err, readerEnded
+	}
+	l.settle()
+	watch := watch{probe: l.probe, received: l.reception, timeout: l.opts.HeartbeatTimeout}
+	pinged := l.now()
 	for sequence := 0; ; {
+		if err := l.misplaced(c); err != nil {
+			return err, false
+		}
 		now := l.now()
-		cmd := &command{sent: now}
+		found := watch.look(time.Now())
+		if found.broken {
+			return errNoProbe, false
+		}
+		cmd := &command{}
 		var again time.Duration
-		if now >= nextPing {
-			nextPing = now + l.opts.HeartbeatInterval
+		nextPing := pinged + l.interval()
+		if now >= nextPing || found.ping || l.suspect.Swap(false) {
+			pinged = now
 			sequence++
-			cmd.kind, cmd.payload = ping, strconv.Itoa(sequence)
+			cmd.kind, cmd.payload, cmd.role = ping, strconv.Itoa(sequence), c.role && c.resp3
 		} else {
 			var joins, leaves []string
 			joins, leaves, again = l.channels.next(now)
@@ -196,18 +229,23 @@ func (l *link) drive(ctx context.Context, s *stream, ended <-chan error) (err er
 			}
 		}
 		if cmd != nil {
-			if err, readerEnded = l.exchange(ctx, s, cmd, timer, ended); err != nil {
+			if err, readerEnded = l.exchange(ctx, c, cmd, timer, ended); err != nil {
 				return err, readerEnded
 			}
 			l.settle()
 			continue
 		}
-		if again == 0 || again > nextPing {
-			again = nextPing
+		next := nextPing
+		if again > 0 {
+			next = min(next, again)
 		}
-		timer.Reset(again - now)
+		if !found.again.IsZero() {
+			next = min(next, found.again.Sub(l.epoch))
+		}
+		timer.Reset(next - now)
 		select {
 		case <-l.wake:
+		case <-l.check:
 		case <-timer.C:
 		case err := <-ended:
 			return err, true
@@ -217,21 +255,38 @@ func (l *link) drive(ctx context.Context, s *stream, ended <-chan error) (err er
 	}
 }
 
+// misplaced is why a connection should be given up that works, or nil.
+func (l *link) misplaced(c *conn) error {
+	switch {
+	case !l.topology.current(c.addr, c.RemoteAddr()):
+		return errMoved
+	case l.suspect.Load() && !(c.role && c.resp3):
+		// It cannot be asked.
+		return fmt.Errorf("%w: so the connection for publishing has found", errNotMaster)
+	}
+	return nil
+}
+
 // exchange writes one command and waits for its answer.
-func (l *link) exchange(ctx context.Context, s *stream, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
+func (l *link) exchange(ctx context.Context, c *conn, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
+	cmd.at = time.Now()
+	cmd.sent = cmd.at.Sub(l.epoch)
 	l.inflight.Store(cmd)
 	switch cmd.kind {
 	case ping:
-		err = s.send("PING", cmd.payload)
+		c.command("PING", cmd.payload)
+		if cmd.role {
+			c.command("ROLE")
+		}
 	case subscribe:
-		err = s.send("SUBSCRIBE", cmd.names...)
+		c.command("SUBSCRIBE", cmd.names...)
 	case unsubscribe:
-		err = s.send("UNSUBSCRIBE", cmd.names...)
+		c.command("UNSUBSCRIBE", cmd.names...)
 	}
-	if err != nil {
+	if err := c.flush(); err != nil {
 		return fmt.Errorf("write: %w", err), false
 	}
-	return l.await(ctx, cmd, timer, ended)
+	return l.await(ctx, c, cmd, timer, ended)
 }
 
 // await waits for the answer to a command that has been written. Nothing received
@@ -240,7 +295,7 @@ func (l *link) exchange(ctx context.Context, s *stream, cmd *command, timer *tim
 // read more slowly than Redis sends, its kernel holds on a closed window, and
 // if it does not hear of the room that there is, it asks at intervals that double
 // (RFC 9293 section 3.8.6.1).
-func (l *link) await(ctx context.Context, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
+func (l *link) await(ctx context.Context, c *conn, cmd *command, timer *time.Timer, ended <-chan error) (err error, readerEnded bool) {
 	limit := l.opts.HeartbeatTimeout
 	progress := l.progress()
 	timer.Reset(limit)
@@ -256,6 +311,10 @@ func (l *link) await(ctx context.Context, cmd *command, timer *time.Timer, ended
 				return errUnanswered, false
 			}
 			timer.Reset(min(waited+limit/2, stallLimit*limit-waited))
+		case <-l.check:
+			if err := l.misplaced(c); err != nil {
+				return err, false
+			}
 		case err := <-ended:
 			return err, true
 		case <-ctx.Done():
@@ -273,20 +332,17 @@ func (l *link) settle() {
 		return
 	}
 	if known, references, gaps := l.channels.size(); gaps == 0 {
+		l.health.set(nil)
 		l.state.Store(int32(modes.LinkUp))
 		l.log.Info("redis link up", "channels", known, "references", references)
 	}
 }
 
-// enterDown enters that the link is down, and why. It returns whether that is
+// enterDown enters that the link is down, and why. It reports whether that is
 // news: the same failure at each attempt to reconnect is not.
 func (l *link) enterDown(reason error) (news bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	news = l.downReason == nil || l.downReason.Error() != reason.Error()
 	l.state.Store(int32(modes.LinkDown))
-	l.downReason = reason
-	return news
+	return l.health.set(reason)
 }
 
 // ready is nil when the link is up and every channel confirmed.
@@ -295,10 +351,8 @@ func (l *link) ready() error {
 	if state == modes.LinkUp {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.downReason == nil {
-		return fmt.Errorf("%w: %v", ErrNotConnected, state)
+	if reason := l.health.get(); reason != nil {
+		return fmt.Errorf("%w: %s", ErrNotConnected, textOf(reason))
 	}
-	return fmt.Errorf("%w: %w", ErrNotConnected, l.downReason)
+	return fmt.Errorf("%w: %v", ErrNotConnected, state)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -31,8 +32,8 @@ type Options struct {
 	// each has its own gap when it breaks. Default 1.
 	Connections int
 
-	// HeartbeatInterval is the time between two PINGs on each connection to
-	// Redis. Default 3 s.
+	// HeartbeatInterval is the time between two heartbeats on each connection to
+	// Redis: PING, ROLE and the probe. Default 3 s.
 	HeartbeatInterval time.Duration
 
 	// HeartbeatTimeout is how long Redis may leave any command unanswered, and
@@ -65,6 +66,8 @@ type Options struct {
 
 	// Log takes the changes of the links' state. Default: nothing is logged.
 	Log *slog.Logger
+
+	resolver *net.Resolver // of the tests; nil: net's own
 }
 
 func (o *Options) setDefaults() {

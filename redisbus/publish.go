@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // One pipeline holds at most this much, so that a long queue does not become one
@@ -50,14 +52,21 @@ func (l *load) remove(pub *publication) {
 const clientShare = 2
 
 // publisher is the command link: one connection to Redis, over which what
-// Publish has queued goes out in order, pipelined. Its goroutine, run, is the
-// only one to use the connection.
+// Publish has queued goes out in order, pipelined, and with each heartbeat the
+// probe. Its goroutine, run, is the only one to use the connection.
 type publisher struct {
-	opts   *Options
-	log    *slog.Logger
-	client *redis.Client
-	socket *socket
+	opts     *Options
+	log      *slog.Logger
+	dialer   *dialer
+	topology topology
+	probe    *probe
+	notes    *notes
+	// probed is called when Redis has accepted the probe, and demoted when the
+	// server turns out to be no master.
+	probed, demoted func()
+
 	wake   chan struct{} // capacity 1: queue is no longer empty
+	check  chan struct{} // capacity 1: the server may be the master no more
 	refuse chan struct{} // capacity 1: refused is no longer empty
 
 	mu      sync.Mutex // guards the queues
@@ -67,25 +76,38 @@ type publisher struct {
 	refused []func(error)
 	closed  bool
 
+	// run's alone.
+	conn     *conn     // nil: none
+	since    time.Time // when it was made
+	silent   bool      // Redis refuses the probe on it
+	sequence uint64    // of the probe
+
 	mayPublish atomic.Bool // the connection has answered and not failed since
 	published  atomic.Uint64
 	failures   atomic.Uint64
 	roundTrip  atomic.Int64
-	downMu     sync.Mutex // guards downReason
-	downReason error
+	health     health
 }
 
-func newPublisher(opts *Options, redisOpts *redis.Options, log *slog.Logger) *publisher {
+func newPublisher(opts *Options, dialer *dialer, probe *probe, notes *notes) *publisher {
 	p := &publisher{
-		opts:       opts,
-		log:        log,
-		wake:       make(chan struct{}, 1),
-		refuse:     make(chan struct{}, 1),
-		downReason: errors.New("not connected yet"),
+		opts:     opts,
+		log:      opts.Log,
+		dialer:   dialer,
+		topology: dialer.topology,
+		probe:    probe,
+		notes:    notes,
+		wake:     make(chan struct{}, 1),
+		check:    make(chan struct{}, 1),
+		refuse:   make(chan struct{}, 1),
 	}
-	p.client, p.socket = newClient(redisOpts, redis.NewDialer(redisOpts))
+	p.health.set(errUnconnected)
 	return p
 }
+
+// moved has the publisher look whether its server is still the one that the
+// topology says.
+func (p *publisher) moved() { signal(p.check) }
 
 // enqueue accepts a publication, or has its done called with
 // ErrPublishQueueFull. It returns false when the publisher has ended.
@@ -153,77 +175,251 @@ func (p *publisher) finish(batch []publication, errOf func(i int) error) {
 	}
 }
 
-// run publishes until ctx ends and the socket is closed.
+// run publishes until ctx ends and the dialer is closed.
 func (p *publisher) run(ctx context.Context) {
-	defer func() { _ = p.client.Close() }()
+	defer p.disconnect()
 	pause := backoff{least: p.opts.ReconnectMin, most: p.opts.ReconnectMax}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	enter := func(err error) {
+		if p.enter(ctx, err); err != nil {
+			timer.Reset(pause.take())
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			p.drain(ErrClosed)
 			return
 		case <-timer.C:
-			err := p.ping(ctx)
+			timer.Reset(p.opts.HeartbeatInterval)
+			err := p.beat(ctx)
 			if err == nil {
 				pause.reset()
 			}
-			p.enter(ctx, err)
+			enter(err)
+		case <-p.check:
+			if p.conn != nil && !p.current() {
+				enter(p.beat(ctx))
+			}
 		case <-p.wake:
 		}
-		// What was queued while the ping was waiting for its answer has its
+		// What was queued while the heartbeat was waiting for its answer has its
 		// chance if Redis is there, and is not kept if it is not.
 		for p.mayPublish.Load() {
 			batch := p.take()
 			if len(batch) == 0 {
 				break
 			}
-			p.enter(ctx, p.send(ctx, batch))
+			if err := p.send(ctx, batch); err != nil {
+				enter(err)
+			}
 		}
-		if p.mayPublish.Load() {
-			timer.Reset(p.opts.HeartbeatInterval)
-			continue
+		if !p.mayPublish.Load() {
+			p.drain(ErrNotConnected)
 		}
-		p.drain(ErrNotConnected)
-		timer.Reset(pause.take())
 	}
 }
 
-// send publishes the batch and returns an error when the link is broken.
-func (p *publisher) send(ctx context.Context, batch []publication) error {
-	pipe := p.client.Pipeline()
-	for i := range batch {
-		pipe.Publish(ctx, batch[i].name, batch[i].data)
+// renewal is after how many heartbeats the command link makes a new connection.
+// Where the address has come to lead to another Redis while this one lives on,
+// the probe is published there from then on, and does not come back on the
+// Pub/Sub links.
+const renewal = 10
+
+// current reports whether the connection leads to the master, as far as that is
+// known without asking.
+func (p *publisher) current() bool { return p.topology.current(p.conn.addr, p.conn.RemoteAddr()) }
+
+// connect makes a connection if there is none, or none that is of use.
+func (p *publisher) connect(ctx context.Context) error {
+	if p.conn != nil && (!p.current() || p.conn.stale()) {
+		p.disconnect()
 	}
-	// Each command has its own error.
-	cmds, _ := pipe.Exec(ctx)
-	var broken error
-	p.finish(batch, func(i int) error {
-		err := cmds[i].Err()
-		var answer redis.Error
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &answer):
-			return fmt.Errorf("redisbus: publish: %w", err)
-		default:
-			broken = fmt.Errorf("publish: %w", err)
-			return fmt.Errorf("%w: %w", ErrNotConnected, broken)
+	if p.conn == nil {
+		c, err := p.dialer.connect(ctx)
+		if err != nil {
+			return err
 		}
-	})
-	return broken
+		p.use(c)
+	}
+	return nil
 }
 
-func (p *publisher) ping(ctx context.Context) error {
+func (p *publisher) use(c *conn) {
+	p.conn, p.since, p.silent = c, time.Now(), false
+	if !c.role {
+		p.notes.noRole(p.log)
+	}
+}
+
+// renew replaces a connection that has been used for a while.
+func (p *publisher) renew(ctx context.Context) {
+	if time.Since(p.since) < renewal*p.opts.HeartbeatInterval {
+		return
+	}
+	p.since = time.Now()
+	c, err := p.dialer.connect(ctx)
+	if err != nil {
+		// The present one works all the same.
+		p.log.Debug("redis command link not renewed", "error", textOf(err))
+		return
+	}
+	p.disconnect()
+	p.use(c)
+}
+
+func (p *publisher) disconnect() {
+	if p.conn != nil {
+		// It is of no use any more.
+		_ = p.conn.Close()
+		p.conn = nil
+	}
+}
+
+// beat is one heartbeat.
+func (p *publisher) beat(ctx context.Context) error {
+	fresh := p.conn == nil
+	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	p.renew(ctx)
+	err := p.exchange()
+	if err != nil && !fresh && !errors.Is(err, errNotMaster) && ctx.Err() == nil && gone(err) {
+		// Redis closes connections that are idle for longer than its setting
+		// timeout. There is nothing in a heartbeat that may not be repeated.
+		if err = p.connect(ctx); err == nil {
+			err = p.exchange()
+		}
+	}
+	return err
+}
+
+// exchange sends the commands of a heartbeat and reads their answers. On error
+// the connection is closed.
+func (p *publisher) exchange() (err error) {
+	defer func() {
+		if err != nil {
+			p.disconnect()
+		}
+	}()
+	c := p.conn
+	probe := !p.silent
+	p.sequence++
 	began := time.Now()
-	if err := p.client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("ping: %w", err)
+	c.command("PING")
+	if c.role {
+		c.command("ROLE")
+	}
+	if probe {
+		c.command("PUBLISH", p.probe.name, strconv.FormatUint(p.sequence, 10))
+	}
+	if err := c.flush(); err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	v, err := c.read()
+	if err == nil {
+		err = v.err()
+	}
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
 	}
 	roundTrip := time.Since(began)
 	p.roundTrip.Store(int64(roundTrip))
 	p.opts.Heartbeat(CommandLink, roundTrip)
+	if err := p.readRole(c); err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	if !probe {
+		return nil
+	}
+	v, err = c.read()
+	if err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	if err := v.err(); err != nil {
+		p.silent = true
+		p.notes.noProbe(p.log, err)
+		return nil
+	}
+	p.probe.latest.Store(&probed{sequence: p.sequence, sent: began, accepted: time.Now()})
+	p.probed()
 	return nil
+}
+
+// readRole reads the answer to ROLE, if it was asked.
+func (p *publisher) readRole(c *conn) error {
+	if !c.role {
+		return nil
+	}
+	v, err := c.read()
+	if err != nil {
+		return err
+	}
+	if v.err() != nil {
+		// It was allowed once.
+		c.role = false
+		p.notes.noRole(p.log)
+		return nil
+	}
+	if err := notMaster(c.addr, v); err != nil {
+		p.demoted()
+		return err
+	}
+	return nil
+}
+
+// send publishes the batch and returns an error if the link is broken. ROLE
+// follows the batch: a server that is a master then was one before, and one that
+// is none has told nobody else of what it accepted.
+func (p *publisher) send(ctx context.Context, batch []publication) error {
+	if err := p.connect(ctx); err != nil {
+		p.finish(batch, func(int) error { return fmt.Errorf("%w: %w", ErrNotConnected, err) })
+		return err
+	}
+	c := p.conn
+	for i := range batch {
+		c.publish(batch[i].name, batch[i].data)
+	}
+	if c.role {
+		c.command("ROLE")
+	}
+	broken := c.flush()
+	refusals := make([]error, len(batch))
+	for i := range batch {
+		var v value
+		if broken == nil {
+			v, broken = c.read()
+		}
+		if broken != nil {
+			refusals[i] = fmt.Errorf("%w: publish: %w", ErrNotConnected, broken)
+			continue
+		}
+		if err := v.err(); err != nil {
+			refusals[i] = fmt.Errorf("redisbus: publish: %w", err)
+			if strings.HasPrefix(err.Error(), "READONLY") {
+				broken = fmt.Errorf("%w: %w", errNotMaster, err)
+			}
+		}
+	}
+	if broken == nil {
+		if broken = p.readRole(c); broken != nil {
+			for i := range refusals {
+				refusals[i] = fmt.Errorf("%w: publish: %w", ErrNotConnected, broken)
+			}
+		}
+	}
+	if broken != nil {
+		broken = fmt.Errorf("publish: %w", broken)
+		p.disconnect()
+	}
+	p.finish(batch, func(i int) error { return refusals[i] })
+	return broken
+}
+
+// gone reports whether err says that the other side has closed the connection.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // drain fails all that is queued.
@@ -240,16 +436,14 @@ func (p *publisher) drain(err error) {
 
 // enter notes whether the link works.
 func (p *publisher) enter(ctx context.Context, err error) {
-	p.downMu.Lock()
-	before := p.downReason
-	p.downReason = err
-	p.downMu.Unlock()
+	before := p.health.get()
+	news := p.health.set(err)
 	p.mayPublish.Store(err == nil)
 	switch {
 	case err == nil && before != nil:
 		p.log.Info("redis command link up")
-	case err != nil && before == nil && ctx.Err() == nil:
-		p.log.Warn("redis command link down, reconnecting", "error", err)
+	case err != nil && news && ctx.Err() == nil:
+		p.log.Warn("redis command link down, reconnecting", "error", textOf(err))
 	}
 }
 
@@ -281,10 +475,8 @@ func (p *publisher) refuseAll(ctx context.Context) {
 
 // ready is nil when the last command was answered.
 func (p *publisher) ready() error {
-	p.downMu.Lock()
-	defer p.downMu.Unlock()
-	if p.downReason != nil {
-		return fmt.Errorf("command link: %w: %w", ErrNotConnected, p.downReason)
+	if reason := p.health.get(); reason != nil {
+		return fmt.Errorf("command link: %w: %s", ErrNotConnected, textOf(reason))
 	}
 	return nil
 }

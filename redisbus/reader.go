@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tandem-ws/tandem/modes"
 )
@@ -9,10 +10,15 @@ import (
 // read hands publications to the receiver and answers to the command in flight,
 // until the connection breaks; it returns why. It is the only goroutine between
 // Redis and the receiver, which keeps the order of a channel.
-func (l *link) read(s *stream, receiver modes.Receiver) error {
-	return s.receive(func(r reply) error {
+func (l *link) read(c *conn, receiver modes.Receiver) error {
+	probe := l.probe.name
+	return c.receive(func(r reply) error {
 		switch r.kind {
 		case messageReply:
+			if string(r.channel) == probe {
+				l.reception.enter(r.payload)
+				return nil
+			}
 			if len(r.channel) < len(l.opts.Prefix) {
 				return fmt.Errorf("%w: message on %q", errProtocol, r.channel)
 			}
@@ -21,6 +27,8 @@ func (l *link) read(s *stream, receiver modes.Receiver) error {
 			return nil
 		case pongReply:
 			return l.pong(r)
+		case roleReply:
+			return l.role(r, c)
 		case errorReply:
 			return l.refused(r, receiver)
 		}
@@ -39,6 +47,12 @@ func (l *link) subscription(r reply, receiver modes.Receiver) error {
 	}
 	cmd.answered++
 	if cmd.answered < len(cmd.names) {
+		return nil
+	}
+	if cmd.probe {
+		now := time.Now()
+		l.reception.since.Store(&now)
+		l.finish()
 		return nil
 	}
 	if r.kind == subscribeReply {
@@ -69,29 +83,54 @@ func (l *link) reportLost(names []string, receiver modes.Receiver) {
 
 func (l *link) pong(r reply) error {
 	cmd := l.inflight.Load()
-	if cmd == nil || cmd.kind != ping || cmd.payload != string(r.payload) {
+	if cmd == nil || cmd.kind != ping || cmd.answered > 0 || cmd.payload != string(r.payload) {
 		return fmt.Errorf("%w: PONG %q", errProtocol, r.payload)
 	}
 	roundTrip := l.now() - cmd.sent
 	l.roundTrip.Store(int64(roundTrip))
+	l.reception.pinged.Store(&cmd.at)
 	l.opts.Heartbeat(l.number, roundTrip)
+	if cmd.answered++; !cmd.role {
+		l.finish()
+	}
+	return nil
+}
+
+// role enters what the server is.
+func (l *link) role(r reply, c *conn) error {
+	cmd := l.inflight.Load()
+	if cmd == nil || cmd.kind != ping || !cmd.role || cmd.answered != 1 {
+		return fmt.Errorf("%w: the role %q", errProtocol, r.payload)
+	}
+	if role := string(r.payload); role != "master" {
+		return fmt.Errorf("%w: %s has become a replica", errNotMaster, c.addr)
+	}
 	l.finish()
 	return nil
 }
 
 // refused enters that Redis answered with an error. When it is no answer to a
-// SUBSCRIBE, the link is broken.
+// command that may be refused, the link is broken.
 func (l *link) refused(r reply, receiver modes.Receiver) error {
 	err := refusal(r.payload)
 	cmd := l.inflight.Load()
-	if cmd == nil || cmd.kind != subscribe || cmd.answered > 0 {
+	switch {
+	case cmd == nil:
 		return fmt.Errorf("read: %w", err)
+	case cmd.kind == ping && cmd.role && cmd.answered == 1:
+		// It was allowed once.
+		l.notes.noRole(l.opts.Log)
+	case cmd.kind != subscribe || cmd.answered > 0:
+		return fmt.Errorf("read: %w", err)
+	case cmd.probe:
+		l.notes.noProbe(l.opts.Log, err)
+	default:
+		if len(cmd.names) == 1 {
+			l.rejected.Add(1)
+			l.reportLost(cmd.names, receiver)
+		}
+		l.channels.refuse(cmd.names, err).call()
 	}
-	if len(cmd.names) == 1 {
-		l.rejected.Add(1)
-		l.reportLost(cmd.names, receiver)
-	}
-	l.channels.refuse(cmd.names, err).call()
 	l.finish()
 	return nil
 }

@@ -14,10 +14,11 @@ const (
 	unsubscribeReply                  // the same for UNSUBSCRIBE
 	pongReply                         // the answer to PING
 	errorReply                        // the answer to a command that Redis refuses
+	roleReply                         // the answer to ROLE
 )
 
 func (k replyKind) String() string {
-	return [...]string{"message", "subscribe", "unsubscribe", "pong", "error"}[k]
+	return [...]string{"message", "subscribe", "unsubscribe", "pong", "error", "role"}[k]
 }
 
 // reply is one of the things that Redis says on a Pub/Sub connection. Its bytes
@@ -25,25 +26,27 @@ func (k replyKind) String() string {
 type reply struct {
 	kind    replyKind
 	channel []byte // of the first three kinds
-	payload []byte // the message, the argument of PING, or the text of the error
+	payload []byte // the message, the argument of PING, the text of the error, or the role
 }
 
 // maxBulk is the longest string that is believed; Redis's own limit is half of
 // it unless it is raised (proto-max-bulk-len).
 const maxBulk = 1 << 30
 
-// messageStart is how every published message begins in RESP2.
-const messageStart = "*3\r\n$7\r\nmessage\r\n"
+// messageStart is how every published message begins, but for its first byte: '*'
+// in RESP2, '>' in RESP3.
+const messageStart = "3\r\n$7\r\nmessage\r\n"
 
 // parseReply parses the reply that buffer begins with, and returns its length;
-// 0: there has to be more of it. RESP2, see
+// 0: there has to be more of it. RESP2 or RESP3, see
 // https://redis.io/docs/latest/develop/reference/protocol-spec/ and, for what a
 // Pub/Sub connection is sent, https://redis.io/docs/latest/develop/pubsub/.
 // Errors wrap errProtocol.
 func parseReply(buffer []byte) (r reply, length int, err error) {
 	p := replyParser{rest: buffer}
-	if len(buffer) >= len(messageStart) && string(buffer[:len(messageStart)]) == messageStart {
-		p.rest = buffer[len(messageStart):]
+	const start = 1 + len(messageStart)
+	if len(buffer) >= start && string(buffer[1:start]) == messageStart && (buffer[0] == '>' || buffer[0] == '*') {
+		p.rest = buffer[start:]
 		r = reply{channel: p.bulk(), payload: p.bulk()}
 	} else {
 		r = p.reply()
@@ -67,8 +70,8 @@ type replyParser struct {
 
 func (p *replyParser) failed() bool { return p.short || p.broken }
 
-// reply takes a reply of any kind. PING is answered with a string while there is
-// no subscription, and with an array while there are some.
+// reply takes a reply of any kind. In RESP2 PING is answered with an array while
+// there are subscriptions, and otherwise with a string.
 func (p *replyParser) reply() reply {
 	if len(p.rest) == 0 {
 		p.short = true
@@ -82,7 +85,11 @@ func (p *replyParser) reply() reply {
 	case '$':
 		return reply{kind: pongReply, payload: p.bulk()}
 	}
-	elements := p.number('*')
+	whole, sign := p.rest, p.rest[0]
+	if sign != '>' {
+		sign = '*'
+	}
+	elements := p.number(sign)
 	if p.failed() {
 		return reply{}
 	}
@@ -96,6 +103,10 @@ func (p *replyParser) reply() reply {
 		return reply{kind: unsubscribeReply, channel: p.counted()}
 	case elements == 2 && string(name) == "pong":
 		return reply{kind: pongReply, payload: p.bulk()}
+	case sign == '*' && (string(name) == "master" || string(name) == "slave" || string(name) == "sentinel"):
+		p.rest = whole
+		p.value(maxDepth)
+		return reply{kind: roleReply, payload: name}
 	default:
 		p.broken = true
 	}
@@ -166,8 +177,11 @@ func (p *replyParser) lineEnd() {
 }
 
 // bulk takes a string with its length before it.
-func (p *replyParser) bulk() []byte {
-	n := p.number('$')
+func (p *replyParser) bulk() []byte { return p.bulkOf('$') }
+
+// bulkOf takes a string of the kind that begins with sign.
+func (p *replyParser) bulkOf(sign byte) []byte {
+	n := p.number(sign)
 	switch {
 	case p.failed():
 		return nil

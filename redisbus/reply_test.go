@@ -105,7 +105,7 @@ func FuzzParseReply(f *testing.F) {
 }
 
 func BenchmarkParseReply(b *testing.B) {
-	message := []byte(messageStart + "$12\r\nchannel-1234\r\n$128\r\n" + strings.Repeat("x", 128) + "\r\n")
+	message := []byte(">" + messageStart + "$12\r\nchannel-1234\r\n$128\r\n" + strings.Repeat("x", 128) + "\r\n")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, length, err := parseReply(message); length != len(message) || err != nil {

@@ -33,10 +33,6 @@ func (l *link) stats() modes.LinkStats {
 		RefusedJoins: l.rejected.Load(),
 	}
 	stats.Channels, stats.References, stats.PendingGaps = l.channels.size()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.downReason != nil {
-		stats.LastDownCause = l.downReason.Error()
-	}
+	stats.LastDownCause = textOf(l.health.get())
 	return stats
 }

@@ -15,12 +15,12 @@ import (
 // through whole, and what one of them needed is not kept.
 func TestReceiveLongMessages(t *testing.T) {
 	ours, theirs := net.Pipe()
-	s := &stream{conn: ours}
+	s := &conn{Conn: ours}
 	sizes := []int{0, 1, streamBuffer - 40, streamBuffer - 39, streamBuffer, 5*streamBuffer + 3, 1 << 20, 7, 100}
 	go func() {
 		for i, size := range sizes {
 			channel := fmt.Sprint("c", i)
-			message := fmt.Sprintf("%s$%d\r\n%s\r\n$%d\r\n%s\r\n", messageStart, len(channel), channel, size, strings.Repeat("x", size))
+			message := fmt.Sprintf("*%s$%d\r\n%s\r\n$%d\r\n%s\r\n", messageStart, len(channel), channel, size, strings.Repeat("x", size))
 			if _, err := io.WriteString(theirs, message); err != nil {
 				t.Error(err)
 			}
@@ -75,10 +75,10 @@ func TestReceiveInPieces(t *testing.T) {
 		for data.Len() < 10*streamBuffer {
 			sent = append(sent, fmt.Sprint(len(sent), strings.Repeat("x", rnd.IntN(longest))))
 			last := sent[len(sent)-1]
-			fmt.Fprintf(&data, "%s$4\r\nnews\r\n$%d\r\n%s\r\n", messageStart, len(last), last)
+			fmt.Fprintf(&data, ">%s$4\r\nnews\r\n$%d\r\n%s\r\n", messageStart, len(last), last)
 		}
 		most := []int{50, 5000, 2 * streamBuffer}[seed/3%3]
-		s := &stream{conn: &pieces{data: data.String(), rnd: rnd, most: most}}
+		s := &conn{Conn: &pieces{data: data.String(), rnd: rnd, most: most}}
 		var got []string
 		err := s.receive(func(r reply) error {
 			got = append(got, string(r.payload))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,14 +138,15 @@ func (s *Server) Subscribers(channel string) int {
 	return int(counts[channel])
 }
 
-// Channels lists the channels with at least one subscriber, in no order.
+// Channels lists the channels with at least one subscriber, in no order, without
+// those that nodes have for their probes.
 func (s *Server) Channels() []string {
 	s.tb.Helper()
 	channels, err := s.Client().PubSubChannels(context.Background(), "*").Result()
 	if err != nil {
 		s.tb.Fatalf("redistest: PUBSUB CHANNELS: %v", err)
 	}
-	return channels
+	return slices.DeleteFunc(channels, func(channel string) bool { return strings.Contains(channel, "tandem.probe.") })
 }
 
 // Calls is how often command has been executed since the server started, as
