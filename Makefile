@@ -38,7 +38,7 @@ test-deps: ## install what the tests need, where it is missing: redis-server, No
 
 .PHONY: sdktest
 sdktest: ## run the published SDKs, in Node and Chromium, and the demo page against both modes
-	$(GO) test -v -count=1 ./sdktest
+	$(GO) test -v -count=1 -timeout 60m ./sdktest
 
 .PHONY: screenshot
 screenshot: build test-deps ## draw docs/demo.png

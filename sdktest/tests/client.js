@@ -16,7 +16,7 @@ export function client(world) {
   describe("client", {concurrency: 5}, () => {
     let server, closed;
     before(async () => {
-      const env = {REDIS_URL: world.redis.url, ALLOWED_ORIGINS: world.browser.origin, PING_INTERVAL: "3s", PONG_TIMEOUT: "2900ms"};
+      const env = {REDIS_URL: world.redis.url, ALLOWED_ORIGINS: world.browser.origin, PING_INTERVAL: "10s", PONG_TIMEOUT: "9900ms"};
       [server, closed] = await Promise.all([
         Server.start(world.mode, {...env, CLIENT_PUBLISH: "true"}),
         Server.start(world.mode, env),
