@@ -348,6 +348,17 @@ func (b *fakeBus) references() int {
 	return sum
 }
 
+// waitingSubscribes is how many Subscribe calls are not answered.
+func (b *fakeBus) waitingSubscribes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sum := 0
+	for _, n := range b.waiting {
+		sum += n
+	}
+	return sum
+}
+
 // awaitWaiting waits until a Subscribe of channel waits for its confirmation.
 func (b *fakeBus) awaitWaiting(t tester, channel string) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -18,6 +19,7 @@ var leftoverCases = []suiteCase{
 	{"leftovers/churn", testChurn},
 	{"leftovers/churn while publications flow", testChurnFlow},
 	{"leftovers/node stops", testNodeStops},
+	{"leftovers/subscriptions that wait for Redis", testSubscribeFar},
 }
 
 // usage is what connections must give back.
@@ -290,4 +292,49 @@ func testNodeStops(t *testing.T, build Build) {
 		n.inEveryState(t, "held")
 	})
 	awaitUsage(t, before, 0)
+}
+
+// Redis answers after a tenth of a second: thousands of subscriptions are confirmed all
+// the same, and no goroutine waits for any of them.
+func testSubscribeFar(t *testing.T, build Build) {
+	const many, each = 200, 20
+	n := start(t, build, nil)
+	clients := make([]*client, many)
+	together(t, many, func(t tester, i int) { clients[i] = n.session(t) })
+	channels := make([]string, 0, many*each)
+	for i := range many {
+		for k := range each {
+			channels = append(channels, fmt.Sprintf("own %d %d", i, k))
+		}
+	}
+	release := n.bus.hold(channels...)
+	before := measure(t)
+	ids := make([]uint32, many)
+	for i, c := range clients {
+		ids[i] = c.lastID + 1
+		for k := range each {
+			c.post(subscribeTo(channels[i*each+k]))
+		}
+	}
+	await(t, "all subscriptions to be with the bus", func() (bool, string) {
+		waiting := n.bus.waitingSubscribes()
+		return waiting == many*each, fmt.Sprint(waiting)
+	})
+	awaitUsage(t, before, spare)
+	// Others are served meanwhile.
+	near := n.session(t)
+	near.subscribe("near")
+	time.AfterFunc(100*time.Millisecond, func() { release(nil) })
+	for i, c := range clients {
+		for k := range each {
+			if r := c.reply(ids[i] + uint32(k)); r.Subscribe == nil {
+				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, show(r), k)
+			}
+		}
+		n.bus.publish(channels[i*each], "1")
+		c.expectPush(channels[i*each], "1")
+		c.leave()
+	}
+	near.leave()
+	n.settle(t)
 }

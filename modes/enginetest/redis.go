@@ -21,6 +21,7 @@ var redisCases = []suiteCase{
 	{"redis/fan-out and order", testRedisFanout},
 	{"redis/nothing lost after the reply", testRedisNothingLost},
 	{"redis/many subscribe at once", testRedisStorm},
+	{"redis/thousands subscribe while it takes its time", testRedisBatches},
 	{"redis/client publish", testRedisPublish},
 	{"redis/killed and restarted", testRedisRestart},
 	{"redis/paused", testRedisPaused},
@@ -37,12 +38,18 @@ type redisNode struct {
 // startRedis runs an engine on a redis-server of its own.
 func startRedis(t *testing.T, build Build, links int, change func(*setup)) *redisNode {
 	t.Helper()
-	server := redistest.Start(t)
-	bus, err := redisbus.New(redisbus.Options{
-		URL: server.URL(), Connections: links, Linger: 20 * time.Millisecond,
+	return startRedisBus(t, build, redisbus.Options{
+		Connections: links, Linger: 20 * time.Millisecond,
 		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: shortTimeout, ReconnectMax: 200 * time.Millisecond,
-		Log: slog.New(slog.NewTextHandler(logWriter{t}, nil)),
-	})
+	}, change)
+}
+
+// startRedisBus is startRedis with a bus of these options.
+func startRedisBus(t *testing.T, build Build, options redisbus.Options, change func(*setup)) *redisNode {
+	t.Helper()
+	server := redistest.Start(t)
+	options.URL, options.Log = server.URL(), slog.New(slog.NewTextHandler(logWriter{t}, nil))
+	bus, err := redisbus.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +180,40 @@ func testRedisStorm(t *testing.T, build Build) {
 	}
 	for i, c := range clients {
 		c.expectPush(fmt.Sprintf("own %d", i), strconv.Itoa(i))
+	}
+}
+
+// While Redis takes its time, everybody else who subscribes waits for the same few
+// commands, and nobody is refused.
+func testRedisBatches(t *testing.T, build Build) {
+	n := startRedisBus(t, build, redisbus.Options{HeartbeatTimeout: patience, SubscribeTimeout: patience}, nil)
+	const many, each = 500, 4
+	clients := make([]*client, many)
+	together(t, many, func(t tester, i int) { clients[i] = n.session(t) })
+	before := n.server.Calls("subscribe")
+	n.server.Pause()
+	ids := make([]uint32, many)
+	for i, c := range clients {
+		ids[i] = c.lastID + 1
+		for k := range each {
+			c.post(subscribeTo(fmt.Sprintf("own %d %d", i, k)))
+		}
+	}
+	await(t, "all to wait for Redis", func() (bool, string) {
+		references := n.bus.Stats().Links[0].References
+		return references == many*each, fmt.Sprint(references)
+	})
+	n.server.Resume()
+	for i, c := range clients {
+		for k := range each {
+			if r := c.reply(ids[i] + uint32(k)); r.Subscribe == nil {
+				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, show(r), k)
+			}
+		}
+	}
+	// One that was on its way already, and batches of 512.
+	if calls, most := n.server.Calls("subscribe")-before, 2+many*each/512; calls > most {
+		t.Errorf("%d SUBSCRIBE commands for %d channels, want no more than %d", calls, many*each, most)
 	}
 }
 

@@ -20,6 +20,7 @@ var subscribeCases = []suiteCase{
 	{"subscribe/a held channel holds up no other", testHeldOthers},
 	{"subscribe/fails in Redis", testSubscribeFails},
 	{"subscribe/Redis does not answer", testSubscribeTimeout},
+	{"subscribe/to what others have while Redis is away", testSubscribeAway},
 	{"unsubscribe/ends the pushes", testUnsubscribe},
 	{"unsubscribe/while the subscription is pending", testUnsubscribePending},
 	{"unsubscribe/churn under publications", testSubscribeChurn},
@@ -261,6 +262,38 @@ func testSubscribeTimeout(t *testing.T, build Build) {
 	raw := n.dial(t)
 	raw.write(upgrade(modes.PathRaw + "?channel=news").bytes())
 	raw.expectRefusal(503)
+}
+
+// Nobody is told that it is subscribed unless Redis has confirmed the channel on the
+// present link, whoever else has it.
+func testSubscribeAway(t *testing.T, build Build) {
+	n := start(t, build, nil)
+	first, late := n.session(t, "news", "other"), n.session(t)
+	raw := n.open(t, modes.PathRaw+"?channel=news")
+	for range 3 {
+		n.bus.goAway(true)
+		late.expectError(late.post(subscribeTo("news")), 100)
+		c := n.open(t, modes.PathCentrifuge)
+		c.send(text(`{"id":1,"connect":{"subs":{"other":{},"news":{},"new":{}}}}`))
+		c.expectError(1, 100)
+		c.leave()
+		n.bus.goAway(false)
+		late.subscribe("news")
+		n.bus.publish("news", "1")
+		for _, c := range []*client{first, late} {
+			c.expectPush("news", "1")
+		}
+		raw.expect(text("1"))
+		late.unsubscribe("news")
+	}
+	// It is the last that leaves who gives the channel back.
+	first.unsubscribe("news")
+	n.bus.publish("news", "2")
+	raw.expect(text("2"))
+	for _, c := range []*client{first, late, raw} {
+		c.leave()
+	}
+	n.settle(t)
 }
 
 func testUnsubscribe(t *testing.T, build Build) {

@@ -31,6 +31,7 @@ type connection struct {
 	id       session.ID
 	address  admission.Address // that it counts as one of
 	left     atomic.Int32      // goroutines that have ended
+	mailbox  mailbox           // from the bus to write
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session
@@ -157,6 +158,13 @@ func (c *connection) enqueue(m *message) bool {
 // detach takes the connection out of everything that could queue for it. The
 // writer calls it once.
 func (c *connection) detach() {
+	c.end()
+	c.mailbox.close()
+	// What has come gives back what the bus has given.
+	c.runTasks()
+}
+
+func (c *connection) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true

@@ -2,10 +2,8 @@ package idiomatic
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -29,6 +27,9 @@ type subscription struct {
 type request struct {
 	channels   []string
 	subscriber session.Subscriber
+	held       []string // channels for which the bus has given a reference
+	unanswered int      // those that it has not answered for
+	err        error
 }
 
 // ClientID implements session.Peer.
@@ -92,40 +93,52 @@ func (c *connection) Subscribe(serverSide bool, s session.Subscriber, channels .
 	if c.channels == nil {
 		c.channels = make(map[string]*subscription, len(channels))
 	}
-	if len(channels) == 1 && c.engine.hub.joinOthers(channels[0], c, func() {
+	bus := c.engine.config.Bus
+	// While the bus is ready, a channel that has members is confirmed on the present
+	// link. Else it need not be, and the bus is asked.
+	if len(channels) == 1 && bus.Ready() == nil && c.engine.hub.joinOthers(channels[0], c, func() {
 		c.channels[channels[0]] = &subscription{confirmed: true, serverSide: serverSide}
 		s.Confirmed(nil)
 		c.flush()
 	}) {
-		// Others have the channel: there is nothing to ask Redis.
 		s.Finished()
 		return
 	}
-	r := &request{channels: channels, subscriber: s}
+	r := &request{channels: channels, subscriber: s, unanswered: len(channels)}
 	for _, channel := range channels {
 		c.channels[channel] = &subscription{serverSide: serverSide}
+		bus.Subscribe(channel, func(err error) {
+			if !c.post(func() { c.answered(r, channel, err) }) {
+				// The connection has ended: what the request holds is given back.
+				c.mu.Lock()
+				c.answered(r, channel, err)
+				c.mu.Unlock()
+			}
+		})
 	}
-	subscribeAll(c.engine.config.Bus, channels, func(err error) { c.answered(r, err) })
 }
 
-// answered acts on the answer of the bus. It runs on a goroutine of the bus.
-func (c *connection) answered(r *request, err error) {
-	bus := c.engine.config.Bus
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.ended && err == nil:
-		for _, channel := range r.channels {
-			bus.Unsubscribe(channel)
+// answered acts on the bus's answer for one channel of a request.
+func (c *connection) answered(r *request, channel string, err error) {
+	if err == nil {
+		r.held = append(r.held, channel)
+	} else {
+		r.err = err
+	}
+	if r.unanswered--; c.ended || r.unanswered == 0 && r.err != nil {
+		for _, channel := range r.held {
+			c.engine.config.Bus.Unsubscribe(channel)
 		}
+		r.held = nil
+	}
+	switch {
+	case c.ended || r.unanswered > 0:
 		return
-	case c.ended:
-		return
-	case err != nil:
+	case r.err != nil:
 		for _, channel := range r.channels {
 			delete(c.channels, channel)
 		}
-		r.subscriber.Confirmed(err)
+		r.subscriber.Confirmed(r.err)
 	default:
 		// The reply is queued in one step with all memberships: before all pushes,
 		// and not before any of the channels that it names would reach the client.
@@ -138,7 +151,6 @@ func (c *connection) answered(r *request, err error) {
 		})
 	}
 	r.subscriber.Finished()
-	c.flush()
 }
 
 // Unsubscribe implements session.Peer.
@@ -153,12 +165,11 @@ func (c *connection) Unsubscribe(channel string) {
 // Publish implements session.Peer.
 func (c *connection) Publish(channel string, data []byte, accepted func(error)) {
 	c.engine.config.Bus.Publish(strings.Clone(channel), data, func(err error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.ended {
-			accepted(err)
-			c.flush()
-		}
+		c.post(func() {
+			if !c.ended {
+				accepted(err)
+			}
+		})
 	})
 }
 
@@ -263,61 +274,70 @@ func (c *connection) depart(channel string) {
 	}
 }
 
-// subscribeAll takes a reference on every channel, or on none, and calls done with
-// the answer on a goroutine of the bus.
-func subscribeAll(bus modes.Bus, channels []string, done func(error)) {
-	if len(channels) == 1 {
-		bus.Subscribe(channels[0], done)
-		return
+// subscribeNow takes a reference on every channel, or on none, for a caller that
+// waits for the bus's answers as long as ctx allows.
+func subscribeNow(ctx context.Context, bus modes.Bus, channels []string) error {
+	r := reservation{bus: bus, unanswered: len(channels), over: make(chan struct{})}
+	for _, channel := range channels {
+		bus.Subscribe(channel, func(err error) { r.answered(channel, err) })
 	}
-	var (
-		mu   sync.Mutex // guards errs and left
-		errs = make([]error, len(channels))
-		left = len(channels)
-	)
-	for i, channel := range channels {
-		bus.Subscribe(channel, func(err error) {
-			mu.Lock()
-			errs[i] = err
-			left--
-			last := left == 0
-			mu.Unlock()
-			if !last {
-				return
-			}
-			if err = errors.Join(errs...); err != nil {
-				for i, channel := range channels {
-					if errs[i] == nil {
-						bus.Unsubscribe(channel)
-					}
-				}
-			}
-			done(err)
-		})
+	select {
+	case <-r.over:
+	case <-ctx.Done():
+		r.cancel(ctx.Err())
+	}
+	return r.outcome()
+}
+
+// reservation is one subscribeNow.
+type reservation struct {
+	bus  modes.Bus
+	over chan struct{} // closed when all has been answered
+
+	mu         sync.Mutex // guards what follows
+	held       []string   // channels for which the bus has given a reference
+	unanswered int
+	err        error
+}
+
+// answered takes the bus's answer for one channel.
+func (r *reservation) answered(channel string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil && r.err == nil:
+		r.held = append(r.held, channel)
+	case err == nil:
+		r.bus.Unsubscribe(channel)
+	default:
+		r.fail(err)
+	}
+	if r.unanswered--; r.unanswered == 0 {
+		close(r.over)
 	}
 }
 
-// subscribeNow is subscribeAll for a caller that waits for the answer as long as
-// ctx allows. On error no reference is held.
-func subscribeNow(ctx context.Context, bus modes.Bus, channels []string) error {
-	answer := make(chan error, 1)
-	var over atomic.Bool // an answer has come, or the caller has gone
-	subscribeAll(bus, channels, func(err error) {
-		if !over.Swap(true) {
-			answer <- err
-		} else if err == nil {
-			for _, channel := range channels {
-				bus.Unsubscribe(channel)
-			}
-		}
-	})
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		if over.Swap(true) {
-			return <-answer
-		}
-		return ctx.Err()
+// fail gives back what is held; mu is held. What is still to come is given back when
+// it comes.
+func (r *reservation) fail(err error) {
+	r.err = err
+	for _, channel := range r.held {
+		r.bus.Unsubscribe(channel)
 	}
+	r.held = nil
+}
+
+// cancel makes a failure of what is not over.
+func (r *reservation) cancel(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unanswered > 0 {
+		r.fail(err)
+	}
+}
+
+func (r *reservation) outcome() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
 }

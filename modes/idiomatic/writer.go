@@ -45,6 +45,7 @@ func (c *connection) writeMessages() {
 		due.Stop()
 	}
 	for c.ending.Load() == nil {
+		c.runTasks()
 		var err error
 		select {
 		case m := <-c.queue.ready:

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -91,10 +90,14 @@ type audience struct {
 	members []member
 	batch   *batch // publications of this turn, nil between turns
 
-	channel   *channel
-	index     uint32 // in loop.audiences
+	channel *channel
+	index   uint32 // in loop.audiences; none: it has been given up
+	// confirmed says that the bus has confirmed the channel, once: it holds a
+	// reference.
 	confirmed bool
-	requests  []*request // that wait for Redis to confirm the channel
+	asking    bool       // the bus has been asked for the channel, and has not answered
+	waiting   []*request // for the answer
+	pending   int        // requests that are not complete and are for this channel, too
 }
 
 // leaving is a member that has left and still counts as wanting frames, until the
@@ -121,16 +124,6 @@ func (m *member) slot() uint32 { return m.place &^ serverSide }
 
 // move notes that the subscription has another slot.
 func (m *member) move(slot uint32) { m.place = m.place&serverSide | slot }
-
-// request is a connection's wish for one or more channels, waiting for Redis.
-type request struct {
-	connection handle
-	serverSide bool
-	audiences  []*audience
-	missing    int // audiences that are not confirmed yet
-	err        error
-	subscriber session.Subscriber
-}
 
 // audienceOf returns the loop's audience of the channel, nil if it has none.
 func (l *loop) audienceOf(name string) *audience {
@@ -183,8 +176,8 @@ func (l *loop) count(r *record) int {
 	return n
 }
 
-// note gives the connection a subscription that is not confirmed.
-func (l *loop) note(r *record, a *audience) {
+// addPending gives the connection a subscription that is not confirmed.
+func (l *loop) addPending(r *record, a *audience) {
 	s := subscription{audience: a.index, position: none}
 	if r.first.audience == none {
 		r.first = s
@@ -197,7 +190,7 @@ func (l *loop) note(r *record, a *audience) {
 	*more = append(*more, s)
 }
 
-// join makes the noted subscription a confirmed one.
+// join makes the pending subscription a confirmed one.
 func (l *loop) join(index uint32, r *record, a *audience, byServer bool) {
 	slot, has := l.slotOf(r, a)
 	if !has {
@@ -228,7 +221,7 @@ func (l *loop) drop(r *record, slot uint32) {
 		l.engine.Stats.Subscriptions.Add(-1)
 	}
 	l.forget(r, slot)
-	l.settle(a)
+	l.releaseUnused(a)
 }
 
 // forget takes the subscription out of the connection's own list; the last one
@@ -252,9 +245,9 @@ func (l *loop) forget(r *record, slot uint32) {
 	}
 }
 
-// settle gives the audience up once nobody needs it.
-func (l *loop) settle(a *audience) {
-	if len(a.members) > 0 || len(a.requests) > 0 || !a.confirmed || a.index == none {
+// releaseUnused gives the audience up, and its reference on the bus, once nobody needs it.
+func (l *loop) releaseUnused(a *audience) {
+	if len(a.members) > 0 || a.pending > 0 || a.asking || !a.confirmed || a.index == none {
 		return
 	}
 	l.engine.directory.leave(a.channel, l.number)

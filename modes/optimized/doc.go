@@ -16,6 +16,7 @@
 //	input.go       what a readable connection leads to
 //	peer.go        the connection as its session sees it
 //	audience.go    who is subscribed to what
+//	subscriptions.go  subscribing, and the bus's answers
 //	fanout.go      publications to connections
 //	outbox.go      what the kernel does not take yet
 //	wheel.go       deadlines

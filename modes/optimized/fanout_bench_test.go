@@ -18,7 +18,7 @@ func (l *loop) members(tb testing.TB, a *audience, n, fd int) {
 	for range n {
 		index, r := l.slab.take()
 		r.fd, r.state, r.protocol = int32(fd), open, wire.JSON
-		l.note(r, a)
+		l.addPending(r, a)
 		l.join(index, r, a, false)
 	}
 	tb.Cleanup(func() {
@@ -91,7 +91,7 @@ func BenchmarkUnsubscribe(b *testing.B) {
 			for b.Loop() {
 				r := l.slab.at(index)
 				l.drop(r, 0)
-				l.note(r, a)
+				l.addPending(r, a)
 				l.join(index, r, a, false)
 				index = (index + 7919) % uint32(members)
 			}

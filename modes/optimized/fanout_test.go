@@ -77,7 +77,7 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 	r := l.slab.at(index)
 	r.protocol, r.state = p, open
 	l.engine.Stats.Connections[p].Add(1)
-	l.note(r, a)
+	l.addPending(r, a)
 	l.join(index, r, a, false)
 	client := os.NewFile(uintptr(pair[1]), "client")
 	tb.Cleanup(func() { _ = client.Close() })
@@ -287,7 +287,7 @@ func TestDropIsExact(t *testing.T) {
 		if slot, has := l.slotOf(r, a); has {
 			l.drop(r, slot)
 		} else {
-			l.note(r, a)
+			l.addPending(r, a)
 			l.join(index, r, a, step%2 == 0)
 		}
 	}

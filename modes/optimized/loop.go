@@ -248,12 +248,12 @@ func (l *loop) end() {
 			l.close(index, wire.DisconnectConnectionClosed.Reason)
 		}
 	}
-	// What is left are channels of requests that wait for another channel too,
-	// and will not be completed.
+	// What is left are channels of requests that will not be completed. The
+	// references that the bus has not answered for are given back when it does.
 	for _, a := range l.audiences.items {
 		if a != nil {
-			a.requests = nil
-			l.settle(a)
+			a.asking, a.pending = false, 0
+			l.releaseUnused(a)
 		}
 	}
 	if l.draining != nil {

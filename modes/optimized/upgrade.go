@@ -136,7 +136,7 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 	}
 	response, share, came := bytes.Clone(l.handshaker.response), l.handshaker.share, l.handshaker.came
 	l.authorize(index, r, channels, func(expires time.Time) {
-		l.ask(index, r, false, outcome(func(err error) {
+		l.subscribe(index, r, false, outcome(func(err error) {
 			if err != nil {
 				l.refuseWith(index, r, handshake.RefusedUnavailable, share)
 				return
