@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -20,27 +21,46 @@ func publish(i *invocation) int {
 	if err != nil {
 		return outcome(i.stderr, err)
 	}
-	receivers, err := publishOnce(c, flags.Arg(0), flags.Arg(1), i.stdin)
+	channel := flags.Arg(0)
+	if line := invalidChannel(&c, channel); line != "" {
+		return refuse(i.stderr, "tandem: publish: "+line)
+	}
+	data := []byte(flags.Arg(1))
+	if flags.Arg(1) == "-" {
+		if data, err = io.ReadAll(i.stdin); err != nil {
+			return outcome(i.stderr, fmt.Errorf("tandem: publish: %w", err))
+		}
+		// What a shell or an editor puts at the end of a line is not meant.
+		data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	}
+	if len(data) == 0 {
+		return refuse(i.stderr, "tandem: publish: DATA is empty: clients get no empty messages")
+	}
+	receivers, err := publishOnce(&c, channel, data)
 	if err == nil {
 		_, err = fmt.Fprintf(i.stdout, "received by %d\n", receivers)
 	}
 	return outcome(i.stderr, err)
 }
 
+// invalidChannel returns why clients cannot subscribe to channel, in one line, or "" if
+// they can.
+func invalidChannel(c *config.Config, channel string) string {
+	rules := c.Rules()
+	if rules.ValidChannel(channel) {
+		return ""
+	}
+	return fmt.Sprintf("%q is not a channel that clients can subscribe to: write 1 to %d bytes of UTF-8 without control characters", channel, c.MaxChannelLength)
+}
+
 // publishOnce returns how many subscribers Redis had for the channel: servers,
 // not their clients.
-func publishOnce(c config.Config, channel, data string, stdin io.Reader) (receivers int64, err error) {
-	payload := []byte(data)
-	if data == "-" {
-		if payload, err = io.ReadAll(stdin); err != nil {
-			return 0, fmt.Errorf("tandem: publish: %w", err)
-		}
-		// What a shell or an editor puts at the end of a line is not meant.
-		payload = bytes.TrimSuffix(bytes.TrimSuffix(payload, []byte("\n")), []byte("\r"))
-	}
+func publishOnce(c *config.Config, channel string, data []byte) (receivers int64, err error) {
 	ctx, cancel := interrupted()
 	defer cancel()
-	receivers, err = redisbus.Send(ctx, c.BusOptions(redisURL(&c)), channel, payload)
+	ctx, cancel = context.WithTimeout(ctx, c.SubscribeTimeout)
+	defer cancel()
+	receivers, err = redisbus.Send(ctx, c.BusOptions(redisURL(c)), channel, data)
 	if err != nil {
 		return 0, fmt.Errorf("tandem: publish: %w", err)
 	}

@@ -218,3 +218,51 @@ func TestSignals(t *testing.T) {
 		p.awaitLog("stopped")
 	})
 }
+
+// TestWatchWithStuckOutput: nobody reads what watch prints, and a signal ends it.
+func TestWatchWithStuckOutput(t *testing.T) {
+	p := startProcess(t, "API_KEY=k")
+	p.awaitReady(http.StatusOK, "ok")
+	for name, stuck := range map[string]func(*exec.Cmd, *os.File){
+		"stdout": func(cmd *exec.Cmd, pipe *os.File) { cmd.Stdout = pipe },
+		"stderr": func(cmd *exec.Cmd, pipe *os.File) { cmd.Stderr = pipe },
+	} {
+		cmd := exec.Command(binary, "watch", "news")
+		cmd.Env = []string{"ADDR=" + p.public}
+		stuck(cmd, fullPipe(t))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		await(t, "the client", func() bool {
+			_, answer := p.post("/api/info", "k", "{}")
+			return strings.Contains(answer, `"num_clients":1`)
+		})
+		if name == "stdout" {
+			await(t, "the subscription", func() bool {
+				_, answer := p.post("/api/info", "k", "{}")
+				return strings.Contains(answer, `"num_subs":1`)
+			})
+			p.post("/api/publish", "k", `{"channel":"news","data":1}`)
+		}
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "watch to end, with its "+name+" stuck", func() bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		})
+		if code := cmd.ProcessState.ExitCode(); code != exitOK {
+			t.Errorf("%s: exit code %d, want %d", name, code, exitOK)
+		}
+		await(t, "the client to be gone", func() bool {
+			_, answer := p.post("/api/info", "k", "{}")
+			return strings.Contains(answer, `"num_clients":0`)
+		})
+	}
+}

@@ -33,9 +33,15 @@ func makeToken(i *invocation) int {
 	case *life < 0:
 		return refuse(i.stderr, fmt.Sprintf("tandem: token: -for=%v: write a duration such as 1h, or 0", *life))
 	}
-	claims := session.Claims{User: *user, Channel: *channel, Client: *client}
-	if *channels != "" {
-		claims.Channels = config.ParseList(*channels)
+	claims := session.Claims{User: *user, Channel: *channel, Client: *client, Channels: config.ParseList(*channels)}
+	named := claims.Channels
+	if *channel != "" {
+		named = append(named, *channel)
+	}
+	for _, name := range named {
+		if line := invalidChannel(&c, name); line != "" {
+			return refuse(i.stderr, "tandem: token: "+line)
+		}
 	}
 	signed, err := sign(&c, claims, *life)
 	if err == nil {

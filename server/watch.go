@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/centrifugal/centrifuge-go"
@@ -53,8 +54,13 @@ func watch(i *invocation) int {
 	}
 	ctx, cancel := interrupted()
 	defer cancel()
-	w := &watcher{stdout: i.stdout, stderr: i.stderr, config: &c, token: *token, most: *most, tls: trusted, ended: make(chan error, 1)}
-	return outcome(i.stderr, w.run(ctx, *endpoint, flags.Args()))
+	w := &watcher{
+		stdout: i.stdout, stderr: i.stderr, config: &c, token: *token, most: *most, tls: trusted,
+		connected: make(chan struct{}), ended: make(chan error, 1),
+	}
+	err = w.run(ctx, *endpoint, flags.Args())
+	cancel() // another signal ends the program even if its output is stuck
+	return outcome(i.stderr, err)
 }
 
 // endpointOf is where clients on this machine reach the server.
@@ -76,6 +82,8 @@ type watcher struct {
 	token          string      // to connect with; empty: one is made, where there is a secret
 	most, seen     uint64      // messages; most 0: no limit
 	tls            *tls.Config // nil: as any client
+	once           sync.Once   // closes connected
+	connected      chan struct{}
 	ended          chan error
 }
 
@@ -101,22 +109,44 @@ func ownTLS(c *config.Config) (*tls.Config, error) {
 	}, nil
 }
 
-// run returns nil when ctx is done or enough messages have come.
+const (
+	// connectTime is how long the first connection may take. Later ones are tried for
+	// ever: the server has been there.
+	connectTime = 10 * time.Second
+	// closeTime is how long the SDK may take to close: a callback may be stuck in a
+	// write to a terminal or a pipe.
+	closeTime = time.Second
+)
+
+// run returns nil when ctx is done or enough messages have come, and an error if the
+// first connection fails or the server ends it.
 func (w *watcher) run(ctx context.Context, endpoint string, channels []string) error {
-	options := centrifuge.Config{Token: w.token, Name: "tandem watch", Version: version.Version, TLSConfig: w.tls}
+	options := centrifuge.Config{
+		Token: w.token, Name: "tandem watch", Version: version.Version, TLSConfig: w.tls,
+		HandshakeTimeout: connectTime, ReadTimeout: connectTime,
+	}
 	if w.token == "" && w.config.TokenSecret != "" {
 		options.GetToken = func(centrifuge.ConnectionTokenEvent) (string, error) { return w.sign("") }
 	}
 	client := centrifuge.NewJsonClient(endpoint, options)
-	defer client.Close()
-	client.OnConnected(func(e centrifuge.ConnectedEvent) { w.tell("connected to %s (%s)", endpoint, e.Version) })
+	defer closeSoon(client)
+	client.OnConnected(func(e centrifuge.ConnectedEvent) {
+		w.once.Do(func() { close(w.connected) })
+		w.tell("connected to %s (%s)", endpoint, e.Version)
+	})
 	client.OnConnecting(func(e centrifuge.ConnectingEvent) {
 		// Code 0 is the first time.
-		if e.Code != 0 {
+		if e.Code != 0 && w.hasConnected() {
 			w.tell("connection lost: %d %s: reconnecting", e.Code, e.Reason)
 		}
 	})
-	client.OnError(func(e centrifuge.ErrorEvent) { w.tell("%v", e.Error) })
+	client.OnError(func(e centrifuge.ErrorEvent) {
+		if !w.hasConnected() {
+			w.end(fmt.Errorf("tandem: watch: %s: %w", endpoint, e.Error))
+			return
+		}
+		w.tell("%v", e.Error)
+	})
 	client.OnDisconnected(func(e centrifuge.DisconnectedEvent) {
 		w.end(fmt.Errorf("%w: %d %s", errEnded, e.Code, e.Reason))
 	})
@@ -128,11 +158,44 @@ func (w *watcher) run(ctx context.Context, endpoint string, channels []string) e
 	if err := client.Connect(); err != nil {
 		return fmt.Errorf("tandem: watch: %w", err)
 	}
+	first := time.NewTimer(connectTime)
+	defer first.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-w.ended:
+			return err
+		case <-first.C:
+			if !w.hasConnected() {
+				return fmt.Errorf("tandem: watch: %s: not connected within %v", endpoint, connectTime)
+			}
+		}
+	}
+}
+
+// hasConnected reports whether there has been a connection.
+func (w *watcher) hasConnected() bool {
 	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-w.ended:
-		return err
+	case <-w.connected:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeSoon closes the client and waits for that, but not for long.
+func closeSoon(client *centrifuge.Client) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		client.Close()
+	}()
+	late := time.NewTimer(closeTime)
+	defer late.Stop()
+	select {
+	case <-closed:
+	case <-late.C:
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -203,5 +204,80 @@ func TestCheck(t *testing.T) {
 	redis.Kill()
 	if code, _, wrong := oneShot(t, []string{url}, "check"); code != exitFailed || !strings.Contains(wrong, redis.Addr()) || strings.Contains(wrong, "hunter2") {
 		t.Errorf("without Redis: exit code %d, %q", code, wrong)
+	}
+}
+
+// TestWatchWrongURL: whatever answers there, or does not, watch ends soon, with one line.
+func TestWatchWrongURL(t *testing.T) {
+	p := startProcess(t)
+	p.awaitReady(200, "ok")
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	for what, url := range map[string]string{
+		"nobody listens":       "ws://" + closed.Addr().String() + "/connection/websocket",
+		"nobody answers":       "ws://" + silent.Addr().String() + "/connection/websocket",
+		"another path":         "ws://" + p.public + "/nowhere",
+		"no Centrifuge":        "ws://" + p.public + "/ws?channel=news",
+		"the wrong port":       "ws://" + p.internal + "/connection/websocket",
+		"TLS where there none": "wss://" + p.public + "/connection/websocket",
+		"no such host":         "ws://host.invalid/connection/websocket",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := startTool(t, nil, "watch", "-url", url, "news")
+			code, out := w.exit()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if code != exitFailed || out != "" || len(w.stderr) != 1 || !strings.HasPrefix(w.stderr[0], "tandem: watch: ") {
+				t.Errorf("exit code %d, printed %q and %q", code, out, w.stderr)
+			}
+		})
+	}
+}
+
+// TestChannelsThatCannotBe: what no client can subscribe to is refused before anything
+// is sent, or signed.
+func TestChannelsThatCannotBe(t *testing.T) {
+	for name, channel := range map[string]string{"empty": "", "long": strings.Repeat("x", 256), "control": "a\nb", "no UTF-8": "a\xff"} {
+		for _, args := range [][]string{{"publish", channel, "1"}, {"token", "-channel", channel}, {"token", "-channels", "a," + channel}} {
+			if name == "empty" && args[0] == "token" {
+				continue // without a channel
+			}
+			if name == "control" && args[1] == "-channels" {
+				args[2] = "a,b\x00c"
+			}
+			var stdout, stderr strings.Builder
+			code := program(args, []string{"REDIS_URL=redis://127.0.0.1:1", "TOKEN_SECRET=" + testSecret}, &stdout, &stderr)
+			if code != exitUsage || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "channel") {
+				t.Errorf("%s, %s: exit code %d, printed %q and %q", name, args[0], code, stdout.String(), stderr.String())
+			}
+		}
+	}
+	var stderr strings.Builder
+	if code := program([]string{"publish", "news", ""}, []string{"REDIS_URL=redis://127.0.0.1:1"}, &strings.Builder{}, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "empty") {
+		t.Errorf("an empty message: exit code %d, %q", code, stderr.String())
+	}
+}
+
+// TestRedisThatDoesNotAnswer: the verbs that need it end.
+func TestRedisThatDoesNotAnswer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	for _, args := range [][]string{{"publish", "news", "1"}, {"check"}} {
+		code, _, wrong := oneShot(t, []string{"REDIS_URL=redis://" + silent.Addr().String(), "SUBSCRIBE_TIMEOUT=100ms"}, args...)
+		if code != exitFailed || strings.Count(wrong, "\n") != 1 || !strings.HasPrefix(wrong, "tandem: "+args[0]+": ") {
+			t.Errorf("%s: exit code %d, %q", args[0], code, wrong)
+		}
 	}
 }

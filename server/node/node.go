@@ -167,11 +167,8 @@ func (n *node) open() error {
 	if c.TokenSecret != "" && len(c.TokenSecret) < config.MinSecret {
 		n.log.Warn("TOKEN_SECRET is short enough to be guessed from one token: use 32 random bytes or more")
 	}
-	n.rules = session.Rules{
-		CommandRate: c.CommandRate, Tokens: tokens, PrivatePrefix: c.PrivatePrefix, TokenGrace: c.TokenGrace,
-		Version: "tandem " + version.Version, PingInterval: c.PingInterval, ClientPublish: c.ClientPublish,
-		MaxChannels: c.MaxChannels, MaxChannelLength: c.MaxChannelLength,
-	}
+	n.rules = c.Rules()
+	n.rules.Tokens, n.rules.Version = tokens, "tandem "+version.Version
 	// config.Load has looked at them.
 	origins, _ := c.Origins()
 	proxies, _ := c.Proxies()
