@@ -240,7 +240,7 @@ func TestBadInput(t *testing.T) {
 		`scenario: "fly" is unknown`:                                               {"-scenarios", "fly"},
 		`profile "huge" is unknown`:                                                {"-profile", "huge"},
 		`the server has no setting SEND_QUEU`:                                      {"-variant", "a=SEND_QUEU=1"},
-		`-variant a cannot be measured: run: the server of variant a does not get`: {"-variants", "none", "-variant", "a=MODE=fast"},
+		`-variant a cannot be measured: run: the server of variant a does not become`: {"-variants", "none", "-variant", "a=MODE=fast"},
 		`holds results already`:                                                    {"-out", taken},
 		`not a directory`:                                                          {"-out", "/dev/null/results"},
 		`is it a Tandem server?`:                                                   {"-server", "/bin/false"},

@@ -94,7 +94,7 @@ func (o *Options) Check() error {
 	}
 	for _, kv := range o.Env {
 		if i := slices.Index([]byte(kv), '='); i < 1 {
-			return fmt.Errorf("%w: setting %q is no KEY=VALUE", ErrOptions, kv)
+			return fmt.Errorf("%w: setting %q is not KEY=VALUE", ErrOptions, kv)
 		}
 	}
 	return nil

@@ -85,11 +85,11 @@ func Run(ctx context.Context, o Options) (err error) {
 func listen(addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q is no host:port, such as %s", ErrAddress, addr, DefaultAddr)
+		return nil, fmt.Errorf("%w: %q is not host:port, such as %s", ErrAddress, addr, DefaultAddr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, fmt.Errorf("%w: %s is not on loopback: the page changes the load without a password, "+
-			"so that it is for this machine only; use 127.0.0.1, and ssh -L from elsewhere", ErrAddress, addr)
+			"so it is limited to this machine: use 127.0.0.1, and ssh -L from elsewhere", ErrAddress, addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {

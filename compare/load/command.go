@@ -140,7 +140,7 @@ func (c *Command) check() error {
 		c.How = Close
 	case Close, Drop, Reset:
 	default:
-		return bad("%s: how %q is none of close, drop, reset", c.Cmd, c.How)
+		return bad("%s: unknown how %q: use close, drop or reset", c.Cmd, c.How)
 	}
 	switch c.Cmd {
 	case Connect:
@@ -162,7 +162,7 @@ func (c *Command) check() error {
 		}
 	case Idle, Awake, Disconnect, Churn, Settle, Report, Quit:
 	default:
-		return bad("%q is no command", c.Cmd)
+		return bad("unknown command %q", c.Cmd)
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (c *Command) checkConnect() error {
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Target); err != nil {
-		return bad("connect: target %q is no host:port and no ws:// address", c.Target)
+		return bad("connect: target %q is neither host:port nor a ws:// address", c.Target)
 	}
 	if c.Channel == "" {
 		c.Channel = "bench"
@@ -198,7 +198,7 @@ func (c *Command) checkConnect() error {
 		c.Protocol = Centrifuge
 	case Centrifuge, Raw, Floor, SSE, Stream:
 	default:
-		return bad("connect: protocol %q is none of centrifuge, raw, floor, sse, stream", c.Protocol)
+		return bad("connect: unknown protocol %q: use centrifuge, raw, floor, sse or stream", c.Protocol)
 	}
 	if strings.ContainsAny(c.Path, " \r\n") {
 		return bad("connect: path %q holds a space or line end", c.Path)
@@ -207,7 +207,7 @@ func (c *Command) checkConnect() error {
 		c.From = defaultFrom
 	}
 	if ip := net.ParseIP(c.From).To4(); ip == nil {
-		return bad("connect: from %q is no IPv4 address", c.From)
+		return bad("connect: from %q is not an IPv4 address", c.From)
 	}
 	if c.Sources == 0 {
 		c.Sources = defaultSources

@@ -34,7 +34,7 @@ func (r *Report) alarms() (lines []string) {
 		lines = append(lines, fmt.Sprintf("DISTURBED: other programs used the CPUs in %d of %s", disturbed, count(len(r.folder.Samples), "measurement")))
 	}
 	if m.Redis.Embedded {
-		lines = append(lines, "EMBEDDED REDIS: no redis-server was found, so that an embedded one stood in; it is slower")
+		lines = append(lines, "EMBEDDED REDIS: no redis-server was found; an embedded Redis was used, which is slower")
 	}
 	if m.CPUs.Says != "" && len(m.CPUs.Server) == 0 {
 		lines = append(lines, "SHARED CPU: "+m.CPUs.Says)
@@ -87,7 +87,7 @@ func (r *Report) missing() (list []trouble) {
 			told := slices.ContainsFunc(m.Failed, func(f result.Failed) bool { return f.Variant == a.Name && f.Scenario == s.Name }) ||
 				slices.ContainsFunc(m.Skipped, func(k result.Skipped) bool { return k.Variant == a.Name && k.Scenario == s.Name })
 			if !have && !told {
-				list = append(list, trouble{"not run", a.Name, s.Title, "all", "the measurement ended before"})
+				list = append(list, trouble{"not run", a.Name, s.Title, "all", "the measurement ended earlier"})
 			}
 		}
 	}

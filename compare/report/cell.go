@@ -104,7 +104,7 @@ func judge(metric result.Metric, base, f result.Figure) judgement {
 	case v == result.Noise:
 		return judgement{v, "noise", add("within the noise")}
 	case v == result.Unknown:
-		return judgement{v, "noise", add("one run, noise unknown")}
+		return judgement{v, "noise", add("single run, noise unknown")}
 	case v == result.Better:
 		return judgement{v, "better", add("better")}
 	}

@@ -96,7 +96,7 @@ func (l losses) says() (lines []string) {
 		lines = append(lines, fmt.Sprintf("Nowhere beyond the noise, of %s.", count(l.judged, "comparison")))
 	}
 	for _, s := range l.unsure {
-		lines = append(lines, "Perhaps (one run, noise unknown): "+s)
+		lines = append(lines, "Perhaps (single run, noise unknown): "+s)
 	}
 	if l.noise > 0 {
 		lines = append(lines, fmt.Sprintf("Within the noise: %d of %s.", l.noise, count(l.judged, "comparison")))

@@ -133,7 +133,7 @@ func TestSingleRunsHaveNoVerdict(t *testing.T) {
 		}
 		*samples = first
 	})))
-	wants(t, "the table", squeeze(have), "one run, noise unknown", "Perhaps (one run, noise unknown): Broadcast at fixed rates, 3 a second: latency p99")
+	wants(t, "the table", squeeze(have), "single run, noise unknown", "Perhaps (single run, noise unknown): Broadcast at fixed rates, 3 a second: latency p99")
 	for _, word := range []string{": better", ": worse"} {
 		if strings.Contains(have, word) {
 			t.Errorf("one run was judged %q:\n%s", word, have)
@@ -161,7 +161,7 @@ func TestOneVariantAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := fileText(t, filepath.Join(path, result.ReportFile))
-	wants(t, "the page", page, "external server at ws://127.0.0.1:8000/x", "the measurement ended before")
+	wants(t, "the page", page, "external server at ws://127.0.0.1:8000/x", "the measurement ended earlier")
 	if strings.Contains(page, "NaN") {
 		t.Error("the page shows NaN")
 	}

@@ -105,7 +105,7 @@ func (s *measurement) prepare(ctx context.Context) error {
 	}
 	m.Profile, m.Repeats, m.Order = s.o.Profile, s.o.Repeats, order
 	m.Planned, m.Skipped = len(s.plan.steps), s.plan.skipped
-	m.Partial = "the measurement did not come to its end"
+	m.Partial = "the measurement did not finish"
 	m.Go = runtime.Version()
 	m.Commit = commit(ctx)
 	m.Host, m.Limits = host()
@@ -129,7 +129,7 @@ func (s *measurement) prepare(ctx context.Context) error {
 	s.say("%s", m.CPUs.Says)
 	s.say("%d runs (%d variants, %d scenarios, %d repeats), about %v", len(s.plan.steps), len(s.o.Variants), len(s.o.Scenarios), s.o.Repeats, s.plan.takes().Round(time.Second))
 	if s.o.Budget > 0 && s.plan.takes() > s.o.Budget {
-		s.say("bounded to %v: what does not fit of the second and later repeats is left out", s.o.Budget)
+		s.say("limited to %v: of the second and later repeats, what does not fit is left out", s.o.Budget)
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ func (s *measurement) measure(ctx context.Context) error {
 			break
 		}
 		if s.o.Budget > 0 && st.repeat > 1 && s.plan.begins(i) && time.Since(s.began)+s.plan.round(i) > s.o.Budget {
-			g.remark("%v are over: the rest of repeat %d is left out", s.o.Budget, st.repeat)
+			g.remark("%v have passed: the rest of repeat %d is left out", s.o.Budget, st.repeat)
 			m.Planned, m.Repeats = i, s.plan.steps[i-1].repeat
 			break
 		}
@@ -281,7 +281,7 @@ func (s *measurement) verdict(ctx context.Context, first error, row int) error {
 	case ctx.Err() != nil:
 		m.Partial = fmt.Sprintf("interrupted: %d of %d runs were made", m.Done, m.Planned)
 	case row == tooMany:
-		m.Partial = fmt.Sprintf("given up after %d failed runs in a row: %d of %d runs were made", row, m.Done, m.Planned)
+		m.Partial = fmt.Sprintf("stopped after %d consecutive failures: %d of %d runs were made", row, m.Done, m.Planned)
 	case len(m.Failed) > 0:
 		m.Partial = fmt.Sprintf("%d of %d runs failed", len(m.Failed), m.Planned)
 	case first != nil:

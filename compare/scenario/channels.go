@@ -100,7 +100,7 @@ var publication = Scenario{
 		s := b.sample("", rate, m)
 		s.Expected = int64(count)
 		if unsent := m.Counters.Unsent; unsent > 0 {
-			s.Flaws = append(s.Flaws, fmt.Sprintf("%d of %d not sent, for want of a connection that could", unsent, count))
+			s.Flaws = append(s.Flaws, fmt.Sprintf("%d of %d not sent, because no connection could", unsent, count))
 		}
 		s.Values[result.MessageCPU] = microsPer(m, m.Counters.Delivered)
 		if err := percentiles(s.Values, m.Latency, latencies); err != nil {

@@ -35,7 +35,7 @@ func startNode(ctx context.Context, o Options, redis string) (*node, error) {
 		Bare: true, CPUs: o.CPUs.Server, Stderr: o.Stderr,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: the server of variant %s does not get ready: %w", ErrRun, o.Variant.Name, err)
+		return nil, fmt.Errorf("%w: the server of variant %s does not become ready: %w", ErrRun, o.Variant.Name, err)
 	}
 	return &node{process: n.Process, pid: n.PID(), addr: n.Options.Public, internal: "http://" + n.Options.Internal}, nil
 }
@@ -43,10 +43,10 @@ func startNode(ctx context.Context, o Options, redis string) (*node, error) {
 // externalNode returns a server that is already running.
 func externalNode(e *variant.External) (*node, error) {
 	if _, err := process.CPU(e.PID); err != nil {
-		return nil, fmt.Errorf("%w: pid %d of the external server: there is no such process", ErrRun, e.PID)
+		return nil, fmt.Errorf("%w: pid %d of the external server: no such process", ErrRun, e.PID)
 	}
 	if _, err := process.ReadMemory(e.PID); err != nil {
-		return nil, fmt.Errorf("%w: pid %d of the external server: its memory may not be read: run compare as the server's user or as root", ErrRun, e.PID)
+		return nil, fmt.Errorf("%w: pid %d of the external server: its memory cannot be read: run compare as the server's user or as root", ErrRun, e.PID)
 	}
 	c, err := net.DialTimeout("tcp", e.Addr, 3*time.Second)
 	if err != nil {

@@ -224,7 +224,7 @@ func Place(cpus []int) (Placement, result.CPUs) {
 	var says string
 	switch {
 	case n < 2:
-		says = "server, load, Redis and publisher share one CPU and disturb each other: take ratios only"
+		says = "server, load, Redis and publisher share one CPU and disturb each other: use ratios only"
 	case n < 4:
 		p = Placement{Server: cpus[:1], Load: cpus[1:], Redis: cpus[1:]}
 		says = fmt.Sprintf("server on CPU %v; load, Redis and publisher on %v", p.Server, p.Load)

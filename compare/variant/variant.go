@@ -99,7 +99,7 @@ func Choose(only string, specs []string) ([]Variant, error) {
 		seen[a.Name] = true
 	}
 	if len(variants) == 0 {
-		return nil, fmt.Errorf("%w: there is none to measure", ErrVariant)
+		return nil, fmt.Errorf("%w: there is nothing to measure", ErrVariant)
 	}
 	return variants, nil
 }
@@ -130,7 +130,7 @@ func Parse(spec string) (Variant, error) {
 		return Variant{}, fmt.Errorf("%w: %q: write NAME=KEY=VALUE,... or NAME=ws://host:port/path,pid=N,redis=URL", ErrVariant, spec)
 	}
 	if !validName.MatchString(name) {
-		return Variant{}, fmt.Errorf("%w: %q is no name: use up to 40 letters, digits, dots and dashes", ErrVariant, name)
+		return Variant{}, fmt.Errorf("%w: invalid name %q: use up to 40 letters, digits, dots and dashes", ErrVariant, name)
 	}
 	if strings.HasPrefix(rest, "ws://") || strings.HasPrefix(rest, "wss://") {
 		e, err := parseExternal(name, rest)
@@ -142,7 +142,7 @@ func Parse(spec string) (Variant, error) {
 	}
 	for _, kv := range env {
 		if key, _, _ := strings.Cut(kv, "="); slices.Contains(reserved, key) {
-			return Variant{}, fmt.Errorf("%w: %s: %s is compare's to set: leave it out", ErrVariant, name, key)
+			return Variant{}, fmt.Errorf("%w: %s: %s is set by compare: leave it out", ErrVariant, name, key)
 		}
 	}
 	return Variant{Name: name, Env: env, Custom: true}, nil
@@ -159,7 +159,7 @@ func settings(name, list string, key *regexp.Regexp) ([]string, error) {
 		case len(all) > 0:
 			all[len(all)-1] += "," + part
 		default:
-			return nil, fmt.Errorf("%w: %s: %q is no KEY=VALUE", ErrVariant, name, part)
+			return nil, fmt.Errorf("%w: %s: %q is not KEY=VALUE", ErrVariant, name, part)
 		}
 	}
 	return all, nil
@@ -171,7 +171,7 @@ func parseExternal(name, spec string) (*External, error) {
 	address, rest, _ := strings.Cut(spec, ",")
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "ws" {
-		return nil, fmt.Errorf("%w: %s: %q: only ws:// can be measured, for TLS would be measured with it", ErrVariant, name, address)
+		return nil, fmt.Errorf("%w: %s: %q: only ws:// can be measured: with TLS, its cost would be included", ErrVariant, name, address)
 	}
 	if _, _, err := net.SplitHostPort(u.Host); err != nil {
 		return nil, fmt.Errorf("%w: %s: %q has no port: write ws://host:port/path", ErrVariant, name, address)
@@ -206,7 +206,7 @@ func (e *External) set(name, key, value string) error {
 	case "pid":
 		n, err := strconv.Atoi(value)
 		if err != nil || n <= 0 {
-			return fmt.Errorf("%w: %s: pid=%s is no process id", ErrVariant, name, value)
+			return fmt.Errorf("%w: %s: pid=%s is not a process id", ErrVariant, name, value)
 		}
 		e.PID = n
 	case "redis":
@@ -221,7 +221,7 @@ func (e *External) set(name, key, value string) error {
 		e.Internal = strings.TrimSuffix(value, "/")
 	case "protocol":
 		if value != load.Centrifuge && value != load.Raw && value != load.Floor {
-			return fmt.Errorf("%w: %s: protocol=%s is none of centrifuge, raw, floor", ErrVariant, name, value)
+			return fmt.Errorf("%w: %s: unknown protocol=%s: use centrifuge, raw or floor", ErrVariant, name, value)
 		}
 		e.Protocol = value
 	}

@@ -75,7 +75,7 @@ func NewPublisher(ctx context.Context, o Options) (*Publisher, error) {
 	}
 	where, err := url.Parse(o.URL)
 	if err != nil || where.Host == "" || where.Scheme != "redis" {
-		return nil, fmt.Errorf("%w: %q is no redis://host:port", ErrPlan, o.URL)
+		return nil, fmt.Errorf("%w: %q is not redis://host:port", ErrPlan, o.URL)
 	}
 	host := where.Host
 	if where.Port() == "" {

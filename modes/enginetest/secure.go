@@ -1,17 +1,12 @@
 package enginetest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
 	"net"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/tandem-ws/tandem/internal/selfsigned"
 	"github.com/tandem-ws/tandem/modes"
 )
 
@@ -41,38 +36,22 @@ type secureEngine struct{ modes.Engine }
 const serverName = "tandem.test"
 
 // certificate is the suite's own, signed by itself.
-var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+var certificate = sync.OnceValue(func() *selfsigned.Certificate {
+	c, err := selfsigned.New(1, serverName)
 	if err != nil {
 		panic(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{serverName},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+	return c
 })
 
 // serverTLS is the configuration of a node that speaks TLS.
 func serverTLS() *tls.Config {
-	own, _ := certificate()
-	return &tls.Config{Certificates: []tls.Certificate{own}, NextProtos: []string{"http/1.1"}}
+	return &tls.Config{Certificates: []tls.Certificate{certificate().TLS}, NextProtos: []string{"http/1.1"}}
 }
 
 // clientTLS is the configuration of a client that verifies the node.
 func clientTLS() *tls.Config {
-	_, pool := certificate()
+	pool := certificate().Pool
 	return &tls.Config{RootCAs: pool, ServerName: serverName}
 }
 

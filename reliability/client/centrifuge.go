@@ -79,7 +79,7 @@ func (s *connection) reply(r *protocol.Reply, now time.Time) error {
 		i, what := command(r.Id)
 		switch {
 		case i >= len(s.client.subscriptions):
-			s.broken(fmt.Sprintf("reply that nobody asked for: %.100v", r))
+			s.broken(fmt.Sprintf("unexpected reply: %.100v", r))
 		case what == renewSubscription:
 			s.renewed(i, r)
 		case r.Error != nil:
@@ -95,7 +95,7 @@ func (s *connection) reply(r *protocol.Reply, now time.Time) error {
 func (s *connection) confirmed(i int, r *protocol.Reply, now time.Time) {
 	ok, all := s.client.confirmed(r.Id)
 	if !ok {
-		s.broken(fmt.Sprintf("reply that nobody asked for: %.100v", r))
+		s.broken(fmt.Sprintf("unexpected reply: %.100v", r))
 	}
 	if all {
 		s.returned(now)
@@ -168,7 +168,7 @@ func (s *connection) refusal(r *protocol.Reply) error {
 	}
 	i, attempts, ok := s.client.refused(r.Id)
 	if !ok {
-		s.broken(fmt.Sprintf("error that nobody asked for: %d: %s", r.Error.Code, r.Error.Message))
+		s.broken(fmt.Sprintf("unexpected error: %d: %s", r.Error.Code, r.Error.Message))
 		return nil
 	}
 	s.client.pool.counts.refused.Add(1)

@@ -217,7 +217,7 @@ func TestMisrouted(t *testing.T) {
 func TestUnasked(t *testing.T) {
 	b := newFixture()
 	if ok, _ := b.confirmed(firstID); ok {
-		t.Error("a reply that nobody asked for was taken")
+		t.Error("a unexpected reply was taken")
 	}
 	if i, _ := b.gap("c-0"); i >= 0 {
 		t.Error("the end of no subscription was taken")

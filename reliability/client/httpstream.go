@@ -40,7 +40,7 @@ func (s *connection) lines() error {
 			}
 			event, data = nil, nil
 		default:
-			s.broken(fmt.Sprintf("line that is no field of an event: %.100s", line))
+			s.broken(fmt.Sprintf("line that is not a field of an event: %.100s", line))
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (k Kind) replies(op byte, body []byte, handle func(*protocol.Reply) error, 
 			size, n := binary.Uvarint(body)
 			var r protocol.Reply
 			if op != frame.Binary || n <= 0 || size > uint64(len(body)-n) || proto.Unmarshal(body[n:n+int(size)], &r) != nil {
-				broken(fmt.Sprintf("message that is no protobuf: %.100x", body))
+				broken(fmt.Sprintf("message that is not protobuf: %.100x", body))
 				return nil
 			}
 			body = body[n+int(size):]
@@ -117,7 +117,7 @@ func (k Kind) replies(op byte, body []byte, handle func(*protocol.Reply) error, 
 		}
 		var r protocol.Reply
 		if op != frame.Text || json.Unmarshal(line, &r) != nil {
-			broken(fmt.Sprintf("line that is no JSON: %.100s", line))
+			broken(fmt.Sprintf("line that is not JSON: %.100s", line))
 			continue
 		}
 		if err := handle(&r); err != nil {

@@ -1,23 +1,18 @@
 package soak
 
 import (
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tandem-ws/tandem/internal/selfsigned"
 )
 
 // privatePrefix starts the names of private channels: 11 of the 20 of Defaults.
@@ -60,36 +55,17 @@ func newCredentials(dir string, secure bool, life time.Duration) (*credentials, 
 	return a, nil
 }
 
-// certify makes a certificate for 127.0.0.1, signed by itself.
+// certify creates a certificate for 127.0.0.1.
 func (a *credentials) certify(dir string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c, err := selfsigned.New(1, "127.0.0.1")
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	certFile, keyFile, err := c.Write(dir)
 	if err != nil {
 		return err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := errors.Join(
-		os.WriteFile(certFile, certificate, 0o600),
-		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
-	); err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certificate)
-	a.tls = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+	a.tls = &tls.Config{RootCAs: c.Pool, ServerName: "127.0.0.1"}
 	a.env = append(a.env, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile)
 	return nil
 }
