@@ -236,16 +236,16 @@ func TestBadInput(t *testing.T) {
 	closed := freePort(t)
 	self := strconv.Itoa(os.Getpid())
 	for want, args := range map[string][]string{
-		`variant: "fast" is unknown`:                                               {"-variants", "fast"},
-		`scenario: "fly" is unknown`:                                               {"-scenarios", "fly"},
-		`profile "huge" is unknown`:                                                {"-profile", "huge"},
-		`the server has no setting SEND_QUEU`:                                      {"-variant", "a=SEND_QUEU=1"},
+		`variant: "fast" is unknown`:          {"-variants", "fast"},
+		`scenario: "fly" is unknown`:          {"-scenarios", "fly"},
+		`profile "huge" is unknown`:           {"-profile", "huge"},
+		`the server has no setting SEND_QUEU`: {"-variant", "a=SEND_QUEU=1"},
 		`-variant a cannot be measured: run: the server of variant a does not become`: {"-variants", "none", "-variant", "a=MODE=fast"},
-		`holds results already`:                                                    {"-out", taken},
-		`not a directory`:                                                          {"-out", "/dev/null/results"},
-		`is it a Tandem server?`:                                                   {"-server", "/bin/false"},
-		`pid 2147483647`:                                                           {"-variants", "none", "-variant", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
-		`does not answer`:                                                          {"-variants", "none", "-variant", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
+		`holds results already`:  {"-out", taken},
+		`not a directory`:        {"-out", "/dev/null/results"},
+		`is it a Tandem server?`: {"-server", "/bin/false"},
+		`pid 2147483647`:         {"-variants", "none", "-variant", "a=ws://127.0.0.1:1,pid=2147483647,redis=redis://127.0.0.1:1"},
+		`does not answer`:        {"-variants", "none", "-variant", "a=ws://" + closed + ",pid=" + self + ",redis=redis://127.0.0.1:1"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// openBrowser opens url in the user's browser, which is the user's own from then
-// on: nobody waits for it, and Ctrl-C does not reach it.
+// openBrowser opens url in the user's browser, which then is independent of this
+// process: nothing waits for it, and Ctrl-C does not reach it.
 func openBrowser(url string) error {
 	name := "xdg-open"
 	if runtime.GOOS == "darwin" {

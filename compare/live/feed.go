@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// historySize is how many samples a page gets when it opens.
+// historySize is how many samples a page receives when it opens.
 const historySize = 180
 
 // maxReaders bounds how many pages can be open.
@@ -21,12 +21,12 @@ type event struct {
 	data []byte // JSON
 }
 
-// reader gets events. One that does not keep up misses samples, and finds why in
-// the next one: figures are never of another time than they say.
+// reader receives events. One that does not keep up misses samples and continues with
+// the next one, so figures are never older than they claim.
 type reader chan event
 
-// feed passes samples to every open page and keeps the last ones. Its methods
-// may be called by several goroutines.
+// feed sends samples to every open page and keeps the last ones. Its methods may be
+// called by several goroutines.
 type feed struct {
 	about About
 
@@ -40,7 +40,7 @@ func newFeed(about About) *feed {
 	return &feed{about: about, history: []json.RawMessage{}, readers: map[reader]bool{}}
 }
 
-// About is what a page is told once.
+// About is what a page is told when it opens.
 type About struct {
 	Variants []string `json:"variants"`
 	Bounds   Bounds   `json:"bounds"`
@@ -57,15 +57,15 @@ type hello struct {
 	History  []json.RawMessage `json:"history"`
 }
 
-// Ended is the last event: why no more figures come.
+// Ended is the last event: why there are no more figures.
 type Ended struct {
-	// Variant is the index of the variant that died, -1: none did.
+	// Variant is the index of the variant that died, or -1.
 	Variant int    `json:"variant"`
 	Reason  string `json:"reason"`
 }
 
-// open adds a reader, whose first event is a hello. The caller closes it with
-// close. After the end there is only that to tell, and the channel is closed.
+// open adds a reader, whose first event is a hello. The caller closes it with close.
+// After the end, the reader gets only the last event, and its channel is closed.
 func (f *feed) open(s Settings) (reader, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +93,7 @@ func (f *feed) close(r reader) {
 	delete(f.readers, r)
 }
 
-// put passes on a sample.
+// put sends a sample.
 func (f *feed) put(s Sample) error {
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -112,7 +112,7 @@ func (f *feed) put(s Sample) error {
 	return nil
 }
 
-// finish tells every reader why no more figures come, and closes them all.
+// finish sends the last event to every reader and closes them all.
 func (f *feed) finish(e Ended) {
 	// two plain fields can always be encoded
 	data, _ := json.Marshal(e)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allowedCPUs are the CPUs that this process may run on.
+// allowedCPUs returns the CPUs that this process may run on.
 func allowedCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -21,7 +21,7 @@ func allowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// descriptorLimit is how many descriptors a process may open: servers and load
+// descriptorLimit returns how many descriptors a process may open: servers and load
 // processes raise their soft limit to the hard one.
 func descriptorLimit() (uint64, error) {
 	var limit unix.Rlimit

@@ -39,13 +39,13 @@ func (p *page) handler() (http.Handler, error) {
 	mux.HandleFunc("GET /events", p.events)
 	mux.HandleFunc("POST /settings", p.settings)
 	mux.Handle("GET /", http.FileServerFS(files))
-	// another site's page in the same browser must not change the load
+	// a page of another site in the same browser must not change the load
 	return guard(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
-// guard answers only requests made to this machine by name or address, so that
-// no foreign host name that resolves to loopback gets in, and sets the headers
-// that keep the page to itself.
+// guard accepts only requests made to this machine by name or address, so that a
+// foreign host name that resolves to loopback is refused, and sets headers that
+// isolate the page.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
@@ -65,7 +65,7 @@ func guard(next http.Handler) http.Handler {
 	})
 }
 
-// events streams server-sent events until the page goes or there are no more.
+// events streams server-sent events until the page closes or there are no more.
 func (p *page) events(w http.ResponseWriter, r *http.Request) {
 	now, _ := p.controls.get()
 	reader, err := p.feed.open(now)
@@ -104,7 +104,7 @@ func (p *page) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// settings takes new settings, all four of them.
+// settings accepts new settings, all four of them.
 func (p *page) settings(w http.ResponseWriter, r *http.Request) {
 	var s struct {
 		Connections *int `json:"connections"`

@@ -2,19 +2,19 @@ package live
 
 import "fmt"
 
-// placement says which CPUs each process runs on; none: any.
+// placement holds the CPUs of each process; none means any.
 type placement struct {
 	redis  []int
 	server [variants][]int
 	load   [variants][]int
 }
 
-// cpusToPin is how many CPUs it takes: one for Redis, one for each load process,
-// one for each server.
+// cpusToPin is how many CPUs placing needs: one for Redis, one for each load process
+// and one for each server.
 const cpusToPin = 1 + 2*variants
 
-// place gives every process CPUs of its own, both servers the same number,
-// where there are enough.
+// place gives every process its own CPUs, and both servers the same number, if there
+// are enough.
 func place(cpus []int) placement {
 	const others = 1 + variants
 	each := (len(cpus) - others) / variants
@@ -31,7 +31,7 @@ func place(cpus []int) placement {
 	return p
 }
 
-// describe says it in plain words.
+// describe describes the placement.
 func (p placement) describe(cpus int) string {
 	if p.redis == nil {
 		return fmt.Sprintf("Servers, load and Redis share %d CPUs and disturb each other; from %d CPUs on, each gets its own.", cpus, cpusToPin)

@@ -31,7 +31,7 @@ func startRedis(cpus []int) (*redis, error) {
 	return &redis{Server: server, embedded: true}, err
 }
 
-// describe names it for people.
+// describe returns the name to show.
 func (r *redis) describe() string {
 	if r.embedded {
 		return "embedded Redis (no redis-server found)"

@@ -19,29 +19,29 @@ import (
 // ErrAddress means that the page cannot be served on the address asked for.
 var ErrAddress = errors.New("live: page address")
 
-// DefaultAddr is where the page is served.
+// DefaultAddr is the default address of the page.
 const DefaultAddr = "127.0.0.1:8090"
 
-// Options configure the package.
+// Options configure a live comparison.
 type Options struct {
-	// Addr is the page's address, host:port on loopback; port 0 takes a free one.
+	// Addr is the page's address, host:port on loopback; port 0 means a free one.
 	Addr string
-	// Server is a server program that is built already; empty: it is built.
+	// Server is a server program; if it is empty, one is built from source.
 	Server string
-	// Settings to start with.
+	// Settings are the initial settings.
 	Settings Settings
 	// Open opens the page in a browser.
 	Open bool
-	// Out is told what happens, a line for each step; Stderr gets what load
-	// processes and the page's HTTP server complain about.
+	// Out receives a line for each step, and Stderr the errors of load processes and
+	// of the page's HTTP server.
 	Out, Stderr io.Writer
 	// Ready, if set, is called with the page's URL once it is served.
 	Ready func(url string)
 }
 
-// Run starts everything, serves the page until ctx ends, and stops everything
-// it has started. It returns nil when ctx has ended it; else the error says in
-// one line what died or could not be started.
+// Run starts everything, serves the page until ctx ends, and stops everything. It
+// returns nil if ctx has ended it, and otherwise an error that says in one line what
+// died or could not be started.
 func Run(ctx context.Context, o Options) (err error) {
 	cpus, err := allowedCPUs()
 	if err != nil {
@@ -101,7 +101,7 @@ func listen(addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-// stage is everything that runs.
+// stage is everything that is running.
 type stage struct {
 	options   Options
 	controls  *controls
@@ -170,7 +170,7 @@ func (s *stage) stop() error {
 	return errors.Join(failed...)
 }
 
-// variantDied is the death of a process that belongs to one variant.
+// variantDied is the death of a process of one variant.
 type variantDied struct {
 	variant int
 	error
@@ -234,7 +234,7 @@ func (s *stage) show(ctx context.Context, listener net.Listener) error {
 	return cause
 }
 
-// ending is what the page is told.
+// ending returns what the page is told in the end.
 func ending(cause error) Ended {
 	var died variantDied
 	switch {
@@ -259,7 +259,7 @@ func (s *stage) announce(listener net.Listener) {
 	}
 }
 
-// watch ends everything when a process ends on its own.
+// watch ends everything if a process ends unexpectedly.
 func (s *stage) watch(ctx context.Context, task func(func() error)) {
 	await := func(done <-chan struct{}, died func() error) {
 		task(func() error {
@@ -278,10 +278,9 @@ func (s *stage) watch(ctx context.Context, task func(func() error)) {
 	}
 }
 
-// publishing publishes; where the link to Redis breaks because Redis has died,
-// that is the error.
+// publishing publishes. If Redis has died, that is its error.
 func (s *stage) publishing(ctx context.Context) error {
-	// a publisher that waits for Redis's answers ends with its link
+	// closing it unblocks a publisher that waits for Redis
 	stop := context.AfterFunc(ctx, func() { _ = s.publisher.Close() })
 	defer stop()
 	err := publishAll(ctx, s.publisher, s.controls)
@@ -298,7 +297,7 @@ func (s *stage) publishing(ctx context.Context) error {
 	}
 }
 
-// sampling takes a sample every second and passes it on.
+// sampling takes a sample every second and sends it.
 func (s *stage) sampling(ctx context.Context) error {
 	samplers := make([]*sampler, len(s.variants))
 	for i, a := range s.variants {

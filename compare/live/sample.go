@@ -16,18 +16,18 @@ import (
 
 const (
 	sampleEvery = time.Second
-	// a server that takes longer to answer is shown as one that does not answer
+	// a server that takes longer counts as not answering
 	sampleLimit = 900 * time.Millisecond
-	// latencySpan is over how many samples percentiles are taken.
+	// latencySpan is the number of samples that percentiles cover.
 	latencySpan = 10
-	// steadySpan is over how many samples a figure is taken that comes in jumps:
-	// the runtime counts what the collector used when a collection ends.
+	// steadySpan is the number of samples for figures that change in steps: the
+	// runtime counts the CPU time of a collection when it ends.
 	steadySpan = 30
-	// with fewer connections, what one of them takes is lost in the noise
+	// with fewer connections, the memory of one of them is lost in the noise
 	fewConnections = 50
 )
 
-// Sample is what is shown of one second.
+// Sample is what is shown for one second.
 type Sample struct {
 	// Time is when it was taken, milliseconds since 1970.
 	Time     int64     `json:"time"`
@@ -35,18 +35,18 @@ type Sample struct {
 	Variants []Figures `json:"variants"`
 }
 
-// Figures are one variant's. Figures that are pointers are nil where there is
-// nothing to tell.
+// Figures are those of one variant. Pointers are nil if a figure is unknown.
 type Figures struct {
-	// Fault says why the figures of this second are missing.
+	// Fault is the reason why the figures of this second are missing.
 	Fault string `json:"fault,omitempty"`
 
-	// Connections have their subscription confirmed; Connecting are on the way.
+	// Connections counts subscribed connections, and Connecting those that are being
+	// opened.
 	Connections int `json:"connections"`
 	Connecting  int `json:"connecting"`
 
-	// PSS, RSS, Heap and Stacks are bytes; PerConnection is bytes of PSS above
-	// what the server held before the first connection, for each.
+	// PSS, RSS, Heap and Stacks are in bytes. PerConnection is the increase of PSS
+	// since the first connection, divided by their number.
 	PSS           uint64   `json:"pss"`
 	RSS           uint64   `json:"rss"`
 	PerConnection *float64 `json:"per_connection"`
@@ -57,27 +57,27 @@ type Figures struct {
 	// CPU is in percent of one CPU, CPUPerDelivery in microseconds.
 	CPU            *float64 `json:"cpu"`
 	CPUPerDelivery *float64 `json:"cpu_per_delivery"`
-	// GCShare is the garbage collector's percentage of that CPU over the last
-	// half minute, GCPause the longest recent pause in milliseconds.
+	// GCShare is the garbage collector's percentage of that CPU during the last half
+	// minute, and GCPause the longest recent pause in milliseconds.
 	GCShare *float64 `json:"gc_share"`
 	GCPause *float64 `json:"gc_pause"`
 
-	// Deliveries a second, Traffic in bytes a second that they and everything
-	// else on the connections took.
+	// Deliveries is per second. Traffic is in bytes a second, with everything that the
+	// connections receive.
 	Deliveries *float64 `json:"deliveries"`
 	Traffic    *float64 `json:"traffic"`
-	// Latency is of the last ten seconds, LatencyNow of this one.
+	// Latency covers the last ten seconds, and LatencyNow this one.
 	Latency    *Percentiles `json:"latency"`
 	LatencyNow *Percentiles `json:"latency_now"`
 
-	// Lost, Disordered (reordered, duplicated or misrouted) messages since the
-	// start; Refused and Ended connections since the start, by the server's doing.
+	// Lost and Disordered (reordered, duplicated or misrouted) count messages since
+	// the start; Refused and Ended count connections that the server refused or ended.
 	Lost       int64  `json:"lost"`
 	Disordered int64  `json:"disordered"`
 	Refused    uint64 `json:"refused"`
 	Ended      uint64 `json:"ended"`
-	// LoadBusy is the share of time, 0 to 1, that the load process was busy:
-	// above 0.9 it is what limits the figures.
+	// LoadBusy is the share of time, 0 to 1, in which the load process was busy: above
+	// 0.9 it limits the figures.
 	LoadBusy float64 `json:"load_busy"`
 }
 
@@ -96,7 +96,7 @@ func percentiles(h *hdrhistogram.Histogram) *Percentiles {
 	return &Percentiles{ms(h.ValueAtQuantile(50)), ms(h.ValueAtQuantile(99)), ms(h.Max())}
 }
 
-// told is nil for what is not known.
+// told returns nil if v is unknown.
 func told(v float64) *float64 {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil
@@ -104,7 +104,7 @@ func told(v float64) *float64 {
 	return &v
 }
 
-// reading is what was read of a variant at one moment.
+// reading is what was read from a variant at one moment.
 type reading struct {
 	cpu       time.Duration
 	at        time.Time
@@ -114,7 +114,7 @@ type reading struct {
 	reported  int64 // when these were counted, ns since 1970
 }
 
-// sampler takes the samples of one variant. One goroutine uses it.
+// sampler takes the samples of one variant. It is used by one goroutine.
 type sampler struct {
 	variant *variant
 	client  *http.Client
@@ -183,7 +183,7 @@ func (s *sampler) rates(f *Figures, now reading) {
 	if n := now.delivered - recent.delivered; n > 0 {
 		f.CPUPerDelivery = told(float64((now.cpu - recent.cpu).Microseconds()) / float64(n))
 	}
-	// the runtime counts idle CPUs that helped to mark too
+	// the runtime also counts idle CPUs that helped to mark
 	f.GCShare = told(min(100*(now.gc-first.gc)/(now.cpu-first.cpu).Seconds(), 100))
 }
 

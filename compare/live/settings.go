@@ -16,20 +16,21 @@ var ErrSettings = errors.New("live: settings out of bounds")
 
 // Settings are the load that each mode gets.
 type Settings struct {
-	// Connections is how many each mode holds.
+	// Connections is the number of connections of each mode.
 	Connections int `json:"connections"`
-	// Rate is messages published a second, to all channels together.
+	// Rate is messages published a second, in all channels together.
 	Rate int `json:"rate"`
 	// Size of a message's payload in bytes.
 	Size int `json:"size"`
-	// Channels is how many there are; connections are spread over them evenly.
+	// Channels is the number of channels, which the connections are spread over
+	// evenly.
 	Channels int `json:"channels"`
 }
 
-// Defaults are settings that two CPUs bear well.
+// Defaults returns settings that suit two CPUs.
 func Defaults() Settings { return Settings{Connections: 2000, Rate: 5, Size: 128, Channels: 1} }
 
-// deliveries is how many messages a second reach the connections of one mode.
+// deliveries returns how many messages a second the connections of one mode receive.
 func (s Settings) deliveries() int { return s.Connections * s.Rate / max(s.Channels, 1) }
 
 // Range is a pair of inclusive bounds.
@@ -38,13 +39,13 @@ type Range struct {
 	Max int `json:"max"`
 }
 
-// Bounds are what settings may be.
+// Bounds limit settings.
 type Bounds struct {
 	Connections Range `json:"connections"`
 	Rate        Range `json:"rate"`
 	Size        Range `json:"size"`
 	Channels    Range `json:"channels"`
-	// Deliveries is the most that may come to connections x rate / channels.
+	// Deliveries limits connections x rate / channels.
 	Deliveries int `json:"deliveries"`
 }
 
@@ -53,13 +54,13 @@ const (
 	maxRate        = 1000
 	maxSize        = 16 << 10
 	maxChannels    = 1000
-	// what one CPU bears is less: the page may show a server at its limit
+	// one CPU handles fewer: the page may show a server at its limit
 	deliveriesPerCPU = 50_000
 )
 
-// bounds for processes that may open so many descriptors, on so many CPUs. A
-// connection takes a descriptor in the server and one in the load process; some
-// are left for everything else.
+// bounds returns those for processes that may open so many descriptors on so many
+// CPUs. A connection takes a descriptor in the server and one in the load process;
+// some are left for everything else.
 func bounds(descriptors uint64, cpus int) Bounds {
 	room := max(int(min(descriptors, 4*maxConnections))-2000, 100)
 	return Bounds{
@@ -71,7 +72,7 @@ func bounds(descriptors uint64, cpus int) Bounds {
 	}
 }
 
-// fields are the settings by the name they have in JSON.
+// fields returns the settings by their name in JSON.
 func (s Settings) fields(b Bounds) map[string]struct {
 	value int
 	Range
@@ -105,11 +106,11 @@ func (b Bounds) Check(s Settings) error {
 	return nil
 }
 
-// Invalid says what is wrong with settings, by the field's name in JSON;
-// "deliveries" stands for all of them together. It wraps ErrSettings.
+// Invalid describes what is wrong with settings, by name in JSON; "deliveries" stands
+// for all of them together. It wraps ErrSettings.
 type Invalid map[string]string
 
-// Error names every field on one line.
+// Error lists every field on one line.
 func (w Invalid) Error() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(w)) {
@@ -121,8 +122,8 @@ func (w Invalid) Error() string {
 // Unwrap makes errors.Is find ErrSettings.
 func (Invalid) Unwrap() error { return ErrSettings }
 
-// controls hold the settings that apply now. Its methods may be called by
-// several goroutines.
+// controls holds the current settings. Its methods may be called by several
+// goroutines.
 type controls struct {
 	bounds Bounds
 
@@ -142,7 +143,7 @@ func (c *controls) get() (Settings, <-chan struct{}) {
 	return c.now, c.changed
 }
 
-// set applies s, or says why not.
+// set applies s, or returns why it cannot.
 func (c *controls) set(s Settings) error {
 	if err := c.bounds.Check(s); err != nil {
 		return err

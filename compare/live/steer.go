@@ -12,15 +12,15 @@ import (
 const (
 	connectRate = 2000 // a second, for each variant
 	// connectStep is how many connections one command opens, so that a change of
-	// settings does not wait for the change before it.
+	// settings does not wait for the previous one.
 	connectStep = 250
-	// checkEvery is how often the number of connections is looked at: a server at
-	// its limit disconnects some, and they come back.
+	// checkEvery is how often the number of connections is checked: a server at its
+	// limit disconnects some, which must be opened again.
 	checkEvery = time.Second
 )
 
-// steer brings the variant's connections to what the settings say, now and after
-// every change, until ctx ends. The error says that the load process is gone.
+// steer adapts the variant's connections to the settings until ctx ends. An error
+// means that the load process is gone.
 func (a *variant) steer(ctx context.Context, c *controls) error {
 	var channels int // that the connections are spread over
 	var made int
@@ -65,7 +65,7 @@ func (a *variant) steer(ctx context.Context, c *controls) error {
 	}
 }
 
-// loadError is nil at the end of ctx, and else says what became of the load.
+// loadError returns nil after the end of ctx, and otherwise what happened to the load.
 func (a *variant) loadError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -80,7 +80,7 @@ func (a *variant) loadError(ctx context.Context, err error) error {
 	return err
 }
 
-// publishAll publishes as the settings say, until ctx ends or Redis is gone.
+// publishAll publishes according to the settings until ctx ends or Redis is gone.
 func publishAll(ctx context.Context, p *workload.Publisher, c *controls) error {
 	for ctx.Err() == nil {
 		want, changed := c.get()

@@ -13,10 +13,10 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// variants is how many servers run side by side.
+// variants is the number of servers that run side by side.
 const variants = 2
 
-// modes are the variants' names, in the order of everything that has one for each.
+// modes are the names of the variants.
 var modes = [variants]string{"idiomatic", "optimized"}
 
 const (
@@ -24,8 +24,7 @@ const (
 	channel   = "live-%d"
 )
 
-// variant is a server of one mode and the load process that its connections come
-// from.
+// variant is a server of one mode and the load process of its connections.
 type variant struct {
 	mode     string
 	server   *process.Process
@@ -36,8 +35,8 @@ type variant struct {
 	idle     uint64 // bytes of PSS before the first connection
 }
 
-// startVariant starts both processes and returns once the server is ready. The
-// caller ends the variant with stop; on an error nothing is left running.
+// startVariant starts both processes and waits until the server is ready. The caller
+// ends the variant with stop; after an error nothing is left running.
 func startVariant(ctx context.Context, i int, program, redis string, on placement, stderr io.Writer) (_ *variant, err error) {
 	n, err := node.StartReady(ctx, node.Options{
 		Program: program, Mode: modes[i], Redis: redis, CPUs: on.server[i],
@@ -64,8 +63,8 @@ func startVariant(ctx context.Context, i int, program, redis string, on placemen
 	return a, err
 }
 
-// stop ends both processes and waits for them. The load goes first, so that its
-// connections are closed from their own side.
+// stop ends both processes and waits for them. The load is ended first, so that its
+// side closes the connections.
 func (a *variant) stop() error {
 	var loaded error
 	if a.load != nil {

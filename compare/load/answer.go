@@ -12,7 +12,7 @@ import (
 type Answer struct {
 	ID  int    `json:"id"`
 	Cmd string `json:"cmd"`
-	// Error is empty when the command was carried out.
+	// Error is empty if the command was carried out.
 	Error string `json:"error,omitempty"`
 	// Time is when the state was taken, nanoseconds since 1970.
 	Time int64 `json:"time"`
@@ -25,11 +25,11 @@ type Answer struct {
 	Subscribed int `json:"subscribed"`
 	Frozen     int `json:"frozen"`
 
-	// Failed counts connections that never got to their subscription, by reason.
+	// Failed counts connections that were never subscribed, by reason.
 	Failed map[string]uint64 `json:"failed"`
-	// Closed counts connections that ended after it: by the server's close code,
-	// "eof" (no close frame), "reset", "local" (ended by this process), or what
-	// the server broke in the protocol.
+	// Closed counts connections that ended later: by the server's close code, "eof"
+	// (no close frame), "reset", "local" (ended by this process), or a violation of
+	// the protocol by the server.
 	Closed map[string]uint64 `json:"closed"`
 
 	// Total counts since the start of the process.
@@ -48,7 +48,7 @@ type Answer struct {
 	// Busy is the share of wall time since the last report in which the loop
 	// was not waiting for events.
 	Busy float64 `json:"busy"`
-	// RSS and PSS of this process, bytes; 0 where the kernel does not tell.
+	// RSS and PSS of this process in bytes; 0 if the kernel does not provide them.
 	RSS uint64 `json:"rss"`
 	PSS uint64 `json:"pss"`
 }
@@ -57,10 +57,10 @@ type Answer struct {
 // the last report, so that latencies tell little about the server.
 func (a *Answer) Saturated() bool { return a.Busy > 0.9 }
 
-// FailedTotal is the sum over all reasons.
+// FailedTotal returns the sum over all reasons.
 func (a *Answer) FailedTotal() uint64 { return sum(a.Failed) }
 
-// ClosedTotal is the sum over all causes.
+// ClosedTotal returns the sum over all causes.
 func (a *Answer) ClosedTotal() uint64 { return sum(a.Closed) }
 
 func sum(m map[string]uint64) (n uint64) {
@@ -79,8 +79,8 @@ type Interval struct {
 	SysMicros  int64     `json:"sys_us"`
 }
 
-// Counters count what connections took in and sent. Signed, for a message that
-// was lost in one interval may turn up, reordered, in the next.
+// Counters count what connections received and sent. They are signed because a message
+// that was lost in one interval may arrive, reordered, in the next.
 type Counters struct {
 	// Delivered counts messages with a valid payload, Bytes what was read from
 	// the sockets (frames and handshakes), Reads the receive calls.
@@ -92,19 +92,19 @@ type Counters struct {
 	Duplicated int64 `json:"duplicated"`
 	Reordered  int64 `json:"reordered"`
 	Misrouted  int64 `json:"misrouted"`
-	// Early counts messages that came before the reply to their subscription.
+	// Early counts messages that arrived before the reply to their subscription.
 	Early int64 `json:"early"`
-	// Unknown counts messages without a payload of package payload.
+	// Unknown counts messages without a payload of package workload.
 	Unknown int64 `json:"unknown"`
 	// Pings counts the server's pings, of either layer; each was answered.
 	Pings int64 `json:"pings"`
-	// Resubscribed counts subscriptions that the server ended and that were
-	// asked for again.
+	// Resubscribed counts subscriptions that the server ended and that were requested
+	// again.
 	Resubscribed int64 `json:"resubscribed"`
 	// Churned counts connections replaced by churn.
 	Churned int64 `json:"churned"`
-	// Published counts publish commands sent, Acknowledged and Refused the
-	// replies, Unsent those that found no connection able to send.
+	// Published counts publish commands, Acknowledged and Refused their replies, and
+	// Unsent those that no connection could send.
 	Published    int64 `json:"published"`
 	Acknowledged int64 `json:"acknowledged"`
 	Refused      int64 `json:"refused"`
@@ -114,7 +114,7 @@ type Counters struct {
 // Add adds o to c.
 func (c *Counters) Add(o Counters) { c.each(o, 1) }
 
-// Minus is what c counted beyond o.
+// Minus returns what c has counted beyond o.
 func (c Counters) Minus(o Counters) Counters {
 	c.each(o, -1)
 	return c

@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// ErrEnded means that the load process ended before it gave an answer.
+// ErrEnded means that the load process ended before it answered.
 var ErrEnded = errors.New("load: load process ended")
 
 // Client controls one load process over its input and output. Its methods may
@@ -64,7 +64,7 @@ func (c *Client) read(out io.Reader) {
 	}
 }
 
-// end fails everyone who waits.
+// end fails all waiting calls.
 func (c *Client) end(err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
@@ -85,9 +85,9 @@ func (c *Client) endError() error {
 	return ErrEnded
 }
 
-// Do gives a command and waits for its answer. The command's ID is set by Do. The
-// error is ErrEnded if the process is gone, ctx's when it ends first, or the
-// answer's Error, wrapped; the answer is valid in the last case too.
+// Do sends a command, sets its ID, and waits for the answer. The error is ErrEnded if
+// the process is gone, that of ctx if it ends first, or the wrapped Error of the
+// answer, which is valid in that case too.
 func (c *Client) Do(ctx context.Context, command Command) (Answer, error) {
 	answered := make(chan Answer, 1)
 	c.mu.Lock()
@@ -134,8 +134,7 @@ func (c *Client) forget(id int) {
 	delete(c.waiting, id)
 }
 
-// Close ends the load process by ending its input and waits until its output has
-// ended.
+// Close ends the load process by ending its input and waits for the end of its output.
 func (c *Client) Close() error {
 	err := c.in.Close()
 	<-c.over

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrUnsupported means that the load generator does not run on this system.
 	ErrUnsupported = errors.New("load: the load generator needs Linux (epoll)")
-	// ErrCommand means that a command is not valid; nothing was done.
+	// ErrCommand means that a command is invalid; nothing was done.
 	ErrCommand = errors.New("load: bad command")
 )
 
@@ -57,15 +57,15 @@ const (
 	maxSegment      = 32767
 )
 
-// Command is one line of a load process's input. Fields that its Cmd does not
-// name in the package documentation are ignored.
+// Command is one line of a load process's input. Fields that the package documentation
+// does not mention for its Cmd are ignored.
 type Command struct {
 	ID  int    `json:"id"`
 	Cmd string `json:"cmd"`
 
 	// N is a number of connections.
 	N int `json:"n,omitempty"`
-	// Rate is a second: connections, publications or replacements.
+	// Rate is connections, publications or replacements a second.
 	Rate float64 `json:"rate,omitempty"`
 	// Target is the server's address, host:port or ws://host:port[/path].
 	Target string `json:"target,omitempty"`
@@ -73,29 +73,28 @@ type Command struct {
 	Protocol string `json:"protocol,omitempty"`
 	// Path overrides the protocol's request path.
 	Path string `json:"path,omitempty"`
-	// Channel is the channel's name; %d in it stands for the channel's number
-	// and gives each connection a channel of its own.
+	// Channel is the channel's name; %d stands for the channel's number and gives each
+	// connection its own.
 	Channel string `json:"channel,omitempty"`
 	// First is the channel number of the first connection.
 	First int `json:"first,omitempty"`
-	// Channels is how many channels %d goes round: the connection's number modulo
-	// it is its channel's. 0 gives each connection a channel of its own, as
-	// publish from clients needs it.
+	// Channels is the number of channels that %d cycles through. 0 gives each
+	// connection its own, which publish needs.
 	Channels int `json:"channels,omitempty"`
-	// From is the first source address on loopback, Sources how many follow it.
+	// From is the first source address on loopback, and Sources is how many follow it.
 	From    string `json:"from,omitempty"`
 	Sources int    `json:"sources,omitempty"`
-	// Window bounds handshakes under way at one time.
+	// Window limits simultaneous handshakes.
 	Window int `json:"window,omitempty"`
-	// Rcvbuf is SO_RCVBUF in bytes, 0 leaves the kernel's choice.
+	// Rcvbuf is SO_RCVBUF in bytes; 0 means the kernel's choice.
 	Rcvbuf int `json:"rcvbuf,omitempty"`
-	// Segment is the largest TCP segment in bytes that a connection accepts, 0
-	// leaves the kernel's choice: on loopback 64 KB, for which the server's kernel
-	// sets aside megabytes of send buffer, where a network's 1,460 get it to 50 KB.
+	// Segment is the largest TCP segment in bytes that a connection accepts; 0 means
+	// the kernel's choice: 64 KB on loopback, for which the server's kernel reserves
+	// megabytes of send buffer, unlike the 50 KB for a network's 1,460.
 	Segment int `json:"segment,omitempty"`
-	// TimeoutMS bounds one handshake (connect) or the wait (settle), milliseconds.
+	// TimeoutMS limits one handshake (connect) or the wait (settle), in milliseconds.
 	TimeoutMS int `json:"timeout_ms,omitempty"`
-	// MS is how long idle lasts, or awake stays so, milliseconds.
+	// MS is the duration of idle, or of awake, in milliseconds.
 	MS int `json:"ms,omitempty"`
 	// How is Close (also when empty), Drop or Reset.
 	How string `json:"how,omitempty"`
@@ -103,7 +102,7 @@ type Command struct {
 	Fraction float64 `json:"fraction,omitempty"`
 	// Size of a published payload in bytes.
 	Size int `json:"size,omitempty"`
-	// Count of publications, 0 for no end.
+	// Count of publications; 0 means without end.
 	Count int `json:"count,omitempty"`
 	// Next and NextEach are sequence numbers for mark.
 	Next     uint32   `json:"next,omitempty"`
@@ -111,10 +110,10 @@ type Command struct {
 	// Last and LastEach are sequence numbers for settle.
 	Last     uint32   `json:"last,omitempty"`
 	LastEach []uint32 `json:"last_each,omitempty"`
-	// Own makes settle wait for what this process published by publish.
+	// Own makes settle wait for what this process published with publish.
 	Own bool `json:"own,omitempty"`
 
-	// Patient makes settle write nothing off at its timeout.
+	// Patient makes settle write off nothing at its timeout.
 	Patient bool `json:"patient,omitempty"`
 
 	problem error // what is wrong with the command, to be answered
@@ -124,7 +123,7 @@ func bad(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrCommand, fmt.Sprintf(format, a...))
 }
 
-// check fills in defaults and says what is wrong with c, if anything.
+// check fills in defaults and returns an error if c is invalid.
 func (c *Command) check() error {
 	if c.Rate < 0 || c.Rate > 1e8 || c.Rate != c.Rate {
 		return bad("%s: rate %g is not between 0 and 1e8 a second", c.Cmd, c.Rate)

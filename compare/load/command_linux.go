@@ -13,7 +13,7 @@ import (
 
 const never = math.MaxInt64
 
-// job is a connect command being worked off.
+// job is a connect command in progress.
 type job struct {
 	command Command
 	group   uint16
@@ -47,7 +47,7 @@ type publishing struct {
 	message []byte
 }
 
-// command carries c out, or begins to.
+// command carries out c, or starts to.
 func (l *loop) command(c Command) {
 	if c.problem != nil {
 		l.answer(c, c.problem)
@@ -89,7 +89,7 @@ func (l *loop) command(c Command) {
 	l.answer(c, nil)
 }
 
-// at is each[i], or all where each has no such element.
+// at returns each[i], or all if there is no such element.
 func at(each []uint32, i, all uint32) uint32 {
 	if uint64(i) < uint64(len(each)) {
 		return each[i]
@@ -107,7 +107,7 @@ func (l *loop) eachJoined(do func(*record)) {
 
 func (l *loop) waitFor(w waiter) { l.waiters = append(l.waiters, w) }
 
-// checkEvery is how often conditions that are costly to check are looked at, ns.
+// checkEvery is how often expensive conditions are checked, in ns.
 const checkEvery = 10_000_000
 
 func (l *loop) waitersDue() int64 {
@@ -147,7 +147,7 @@ func (l *loop) connectJob(c Command) error {
 	}
 	made := newGroup(&c)
 	last := len(l.groups) - 1
-	// who connects in many small steps must not run out of groups
+	// many small connect commands must not exhaust the groups
 	if last >= 0 && l.groups[last] == made && l.targets[last].source.first == first && l.targets[last].source.count == c.Sources {
 		l.jobs = append(l.jobs, &job{command: c, group: uint16(last)})
 		return nil
@@ -165,7 +165,7 @@ func (l *loop) connectJob(c Command) error {
 	return nil
 }
 
-// startsAtOnce bounds how many connections are begun before others are served.
+// startsAtOnce limits how many connections are started before others are served.
 const startsAtOnce = 64
 
 // connectDue starts the connections that are due.
@@ -290,8 +290,8 @@ func (l *loop) settle(c Command) {
 	l.waitFor(w)
 }
 
-// pick returns the next subscribed connection from *cursor on that has none of
-// the given flags.
+// pick returns the next subscribed connection from *cursor on that has none of the
+// flags.
 func (l *loop) pick(cursor *int, without flags) *record {
 	for range l.slab.used {
 		if *cursor >= l.slab.used {
@@ -370,8 +370,8 @@ func (l *loop) publishDue() int64 {
 	return p.pace.next()
 }
 
-// publishOne publishes from a client what was due at time intended. It is false
-// when it must wait for a socket to take more.
+// publishOne publishes from a client what was due at time intended. It returns false
+// if it must wait for a socket.
 func (l *loop) publishOne(intended int64) bool {
 	p := &l.publish
 	r := l.pick(&p.cursor, frozen)

@@ -18,7 +18,7 @@ const (
 	maskBit = 0x80
 )
 
-// frames handles frames, or pieces of frames, wherever the last piece ended.
+// frames parses frames, or pieces of frames, continuing where the last piece ended.
 func (in *intake) frames(r *record, b []byte, now int64) verdict {
 	for {
 		if r.remain > 0 {
@@ -62,9 +62,8 @@ func (in *intake) frames(r *record, b []byte, now int64) verdict {
 	}
 }
 
-// needed is how many bytes from the start of a frame must be there before it can
-// be begun with: the header of a data frame, the whole of a control frame, no
-// more than two bytes of one that is wrong.
+// needed returns how many bytes of a frame are needed to start with it: the header of
+// a data frame, the whole of a control frame, at most two bytes of an invalid one.
 func needed(b []byte) int {
 	if len(b) < 2 || b[0]&rsvBits != 0 || b[1]&maskBit != 0 {
 		return 2
@@ -83,7 +82,7 @@ func needed(b []byte) int {
 
 const maxControl = 125
 
-// unstash completes the header or control frame that began earlier.
+// unstash completes a header or control frame that started earlier.
 func (in *intake) unstash(r *record, b []byte) (rest []byte, whole bool) {
 	for {
 		have := in.slots.bytes(r.stash)
@@ -100,9 +99,9 @@ func (in *intake) unstash(r *record, b []byte) (rest []byte, whole bool) {
 	}
 }
 
-// frame begins with the frame at the start of b, which holds what needed asks
-// for, and returns how many bytes of b are done with: with a data frame that is
-// all in b the whole frame, otherwise its header.
+// frame parses the frame at the start of b, which has what needed asks for, and
+// returns how many bytes of b it has used: the whole frame if it is a data frame that
+// is all in b, otherwise its header.
 func (in *intake) frame(r *record, b []byte, now int64) (int, verdict) {
 	first, length := b[0], uint64(b[1])
 	if first&rsvBits != 0 {
@@ -148,8 +147,8 @@ func (in *intake) frame(r *record, b []byte, now int64) (int, verdict) {
 	return end, in.piece(r, b[at:end], first&finBit != 0, now)
 }
 
-// piece handles payload bytes of a data frame; last says that they end their
-// message. In the Centrifuge protocol, and over HTTP, each line is a message of its own.
+// piece handles payload bytes of a data frame; last means that they end their message.
+// In the Centrifuge protocol and over HTTP, each line is a message.
 func (in *intake) piece(r *record, b []byte, last bool, now int64) verdict {
 	if p := in.groups[r.group].protocol; p == protoCentrifuge || p.overHTTP() {
 		for {
@@ -199,9 +198,9 @@ func (in *intake) control(first byte, b []byte) (int, verdict) {
 	return 2 + len(b), carryOn
 }
 
-// mask is the masking key of every frame sent: RFC 6455 wants it unpredictable
-// for the sake of proxies, of which there are none here; what matters is that the
-// server must unmask.
+// mask is the masking key of every frame. RFC 6455 requires it to be unpredictable
+// because of proxies, of which there are none here; the server must unmask all the
+// same.
 var mask = [4]byte{0x5a, 0xa5, 0x3c, 0xc3}
 
 // appendFrame appends a masked, final frame to dst.

@@ -18,18 +18,18 @@ const (
 	protoStream
 )
 
-// overHTTP says that the server's answer to the request is the connection, and has
-// no frames but lines.
+// overHTTP reports whether the response to the request is the connection, with lines
+// instead of frames.
 func (p protocol) overHTTP() bool { return p == protoSSE || p == protoStream }
 
-// byQuery says that the request names the channel.
+// byQuery reports whether the request names the channel.
 func (p protocol) byQuery() bool { return p == protoRaw || p.overHTTP() }
 
-// group is what the connections of one connect command have in common.
+// group is what the connections of one connect command share.
 type group struct {
 	protocol protocol
 	each     bool // a channel for each connection
-	// name of a channel: before, the channel's number if each, after
+	// parts of a channel's name: before, the channel's number if each, after
 	before, after string
 	host, path    string
 	timeout       int64 // ns
@@ -87,14 +87,13 @@ func (g *group) appendRequest(dst []byte, channel uint32) []byte {
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"...)
 }
 
-// ids of commands in the Centrifuge protocol; publish commands count on.
+// ids of commands in the Centrifuge protocol; those of publish commands follow.
 const (
 	connectID   = 1
 	subscribeID = 2
 )
 
-// appendJoin appends what a connection sends once it is upgraded. scratch is
-// overwritten.
+// appendJoin appends what a connection sends after the upgrade. It overwrites scratch.
 func (g *group) appendJoin(dst []byte, channel uint32, scratch *[]byte) []byte {
 	switch g.protocol {
 	case protoCentrifuge:
@@ -133,8 +132,7 @@ var (
 	disconnect  = []byte(`"disconnect":`)
 )
 
-// line handles one line of the Centrifuge protocol that is not the usual
-// publication.
+// line handles a line of the Centrifuge protocol that is not an ordinary publication.
 func (in *intake) line(r *record, b []byte, now int64) verdict {
 	b = bytes.TrimSpace(b)
 	switch {
@@ -191,7 +189,7 @@ func (in *intake) answered(r *record, b []byte, now int64) verdict {
 	return carryOn
 }
 
-// numberAfter is the number that follows key in b.
+// numberAfter returns the number that follows key in b.
 func numberAfter(b, key []byte) (n int, ok bool) {
 	i := bytes.Index(b, key)
 	if i < 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-ws/tandem/compare/workload"
 )
 
-// verdict is what the loop must do after bytes of a connection were taken in.
+// verdict is what the loop must do after a connection's bytes have been parsed.
 type verdict uint8
 
 const (
@@ -19,7 +19,7 @@ const (
 	finished         // the connection is over, intake.cause says why
 )
 
-// causes of an end that are no close code of the server.
+// causes of an end other than the server's close codes.
 const (
 	causeEOF       = -1
 	causeReset     = -2
@@ -30,8 +30,8 @@ const (
 	causeNoStatus  = 1005
 )
 
-// intake handles what servers send, with no socket in sight: it parses,
-// counts and times. One loop owns it.
+// intake parses, counts and times what servers send, without sockets. One loop owns
+// it.
 type intake struct {
 	groups  []group
 	slots   slots
@@ -40,7 +40,7 @@ type intake struct {
 	latency *hdrhistogram.Histogram
 	connect *hdrhistogram.Histogram
 
-	// reply collects frames to be sent back on the connection being fed.
+	// reply collects frames to send on the connection that is being fed.
 	reply []byte
 	// joinedNow counts connections subscribed for the first time or again.
 	joinedNow int
@@ -57,13 +57,13 @@ func newIntake() *intake {
 	}
 }
 
-// end sets the cause and is the verdict that goes with it.
+// end sets the cause and returns the verdict that goes with it.
 func (in *intake) end(cause int, detail string) verdict {
 	in.cause, in.detail = cause, detail
 	return finished
 }
 
-// forget frees what is kept beside r's record.
+// forget frees what is stored outside of r's record.
 func (in *intake) forget(r *record) {
 	in.slots.drop(&r.stash)
 	in.slots.drop(&r.part)
@@ -72,8 +72,8 @@ func (in *intake) forget(r *record) {
 	}
 }
 
-// feed handles bytes b that r received at time now (ns since 1970). b is not
-// kept. Answers are appended to in.reply.
+// feed parses bytes b that r received at time now (ns since 1970). It does not keep b,
+// and appends answers to in.reply.
 func (in *intake) feed(r *record, b []byte, now int64) verdict {
 	if r.state != upgrading {
 		return in.body(r, b, now)
@@ -123,7 +123,7 @@ var (
 	acceptValue = []byte("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 )
 
-// head judges a complete response head.
+// head checks a complete response head.
 func (in *intake) head(r *record, head []byte, now int64) verdict {
 	p := in.groups[r.group].protocol
 	begins := switching
@@ -143,7 +143,7 @@ func (in *intake) head(r *record, head []byte, now int64) verdict {
 	return upgraded
 }
 
-// status names what a server answered instead of 101.
+// status names a response other than 101.
 func status(head []byte) string {
 	_, rest, _ := bytes.Cut(head, []byte(" "))
 	if !bytes.HasPrefix(head, []byte("HTTP/1.")) || len(rest) < 3 {
@@ -170,7 +170,7 @@ func record64(h *hdrhistogram.Histogram, ns int64) {
 	_ = h.RecordValue(min(max(ns, 0), highestLatency))
 }
 
-// message handles one complete message, or the first slotSize bytes of it.
+// message handles one complete message, or its first slotSize bytes.
 func (in *intake) message(r *record, b []byte, now int64) verdict {
 	if m, ok := workload.ParseMessage(b, int(r.offset)); ok && r.state == joined {
 		in.deliver(r, m, now)
@@ -192,7 +192,7 @@ func (in *intake) deliver(r *record, m workload.Message, now int64) {
 	in.sequence(r, m.Sequence)
 }
 
-// unusual handles a message that is no payload at the expected place.
+// unusual handles a message without a payload in the expected place.
 func (in *intake) unusual(r *record, b []byte, now int64) verdict {
 	b = b[:min(len(b), slotSize)]
 	switch in.groups[r.group].protocol {
@@ -217,7 +217,7 @@ func (in *intake) unusual(r *record, b []byte, now int64) verdict {
 	return carryOn
 }
 
-// find delivers a message whose payload stands elsewhere than before.
+// find delivers a message whose payload is in another place than before.
 func (in *intake) find(r *record, b []byte, now int64) {
 	m, at, ok := workload.FindMessage(b)
 	if !ok {
@@ -228,7 +228,7 @@ func (in *intake) find(r *record, b []byte, now int64) {
 	in.deliver(r, m, now)
 }
 
-// closeCode is the code in a close frame's payload.
+// closeCode returns the code in a close frame's payload.
 func closeCode(b []byte) int {
 	if len(b) < 2 {
 		return causeNoStatus

@@ -19,13 +19,13 @@ const (
 	closeTime    = 5 * int64(time.Second)
 	sweepEvery   = 200 * int64(time.Millisecond)
 
-	// indexes in epoll events that are no record's
+	// indexes in epoll events that do not belong to a record
 	wakeIndex  = -1
 	timerIndex = -2
 )
 
-// loop owns all connections of the process and runs in one goroutine. Others
-// reach it through commands alone.
+// loop owns all connections of the process and runs in one goroutine. Others reach it
+// only through commands.
 type loop struct {
 	*intake
 	slab    slab
@@ -115,17 +115,17 @@ func (l *loop) release() {
 	}
 }
 
-// notify makes the loop look for commands. Any goroutine may call it while the
-// loop runs.
+// notify makes the loop check for commands. Any goroutine may call it while the loop
+// runs.
 func (l *loop) notify() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
-	// it only fails when a wake is pending already
+	// it fails only if a wake is pending already
 	_, _ = unix.Write(l.wake, one[:])
 }
 
-// run is the loop. It ends after a quit command, or with the error that made it
-// impossible to go on.
+// run runs the loop until a quit command, or until an error makes it impossible to
+// continue.
 func (l *loop) run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -152,7 +152,7 @@ func (l *loop) run() error {
 	return nil
 }
 
-// wait fills l.events. It goes to sleep only if nothing is there to do.
+// wait fills l.events. It sleeps only if there are none.
 func (l *loop) wait() (int, error) {
 	if n := l.poll(); n > 0 {
 		return n, nil
@@ -169,7 +169,7 @@ func (l *loop) wait() (int, error) {
 	return got, nil
 }
 
-// epollNow fills l.events with what is there, and returns how many.
+// epollNow fills l.events without waiting and returns how many there are.
 func (l *loop) epollNow() int {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
 		uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce, 0, 0, 0)
@@ -215,8 +215,7 @@ func (l *loop) event(ev *unix.EpollEvent) {
 	}
 }
 
-// work does what commands ask for and what has become due, and sets the timer to
-// what is due next.
+// work carries out commands and what is due, and sets the timer to what is due next.
 func (l *loop) work() error {
 	for more := true; more && l.quitting == nil; {
 		select {
@@ -226,12 +225,12 @@ func (l *loop) work() error {
 			more = false
 		}
 	}
-	// sweep comes last: it must see the connections just started
+	// sweep is last: it must see the connections just started
 	next := min(l.connectDue(), l.churnDue(), l.publishDue(), l.waitersDue(), l.sweep())
 	if next == never || next == l.armed {
 		return nil
 	}
-	// at zero the timer would be off, and what is due already is due at once
+	// zero would disarm the timer; what is overdue is due at once
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(next, 1))}
 	if err := unix.TimerfdSettime(l.timer, unix.TFD_TIMER_ABSTIME, &spec, nil); err != nil {
 		return fmt.Errorf("load: timerfd_settime: %w", err)
@@ -240,7 +239,7 @@ func (l *loop) work() error {
 	return nil
 }
 
-// sweep ends connections whose handshake or close has taken too long.
+// sweep ends connections whose handshake or close takes too long.
 func (l *loop) sweep() int64 {
 	if l.unfinished == 0 {
 		return never

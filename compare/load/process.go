@@ -8,15 +8,15 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// Process is a load process that this one started, and its Client.
+// Process is a load process and its Client.
 type Process struct {
 	*Client
 	*process.Process
 }
 
-// Start starts a load process, on the given CPUs (none: anywhere): this program
-// itself with the argument "load". What it writes to standard error goes to
-// stderr. The caller ends it with Stop.
+// Start starts a load process on the given CPUs (none means any): this program with
+// the argument "load". Its standard error goes to stderr. The caller ends it with
+// Stop.
 func Start(stderr io.Writer, cpus ...int) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -32,7 +32,7 @@ func Start(stderr io.Writer, cpus ...int) (*Process, error) {
 	return &Process{Client: NewClient(p.Stdin, p.Stdout), Process: p}, nil
 }
 
-// Stop ends the load process in good order and waits for it.
+// Stop ends the load process gracefully and waits for it.
 func (p *Process) Stop() error {
 	closed := p.Client.Close()
 	if err := p.Process.Wait(); err != nil {

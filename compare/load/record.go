@@ -1,6 +1,6 @@
 package load
 
-// state is how far a connection has come.
+// state is the state of a connection.
 type state uint8
 
 const (
@@ -27,8 +27,8 @@ const (
 	owed                          // high itself was written off as lost
 )
 
-// record is all that is kept for one connection, without pointers, so that the
-// garbage collector never looks at it. Only the loop touches records.
+// record is everything that is stored for one connection, without pointers, so that
+// the garbage collector does not scan it. Only the loop touches records.
 type record struct {
 	window  uint64 // bit i: sequence number high-1-i was seen
 	remain  uint64 // payload bytes of the current data frame still to come
@@ -77,7 +77,7 @@ func (s *slab) take() *record {
 	return r
 }
 
-// give takes r back; events of its last use no longer match its generation.
+// give frees r; events of its last use no longer match its generation.
 func (s *slab) give(r *record) {
 	*r = record{index: r.index, gen: r.gen + 1, fd: -1}
 	s.free = append(s.free, r.index)
@@ -85,7 +85,7 @@ func (s *slab) give(r *record) {
 
 const slotSize = 256
 
-// slot keeps bytes of a frame that came in pieces.
+// slot stores bytes of a frame that arrived in pieces.
 type slot struct {
 	len  uint16
 	data [slotSize]byte
@@ -113,7 +113,7 @@ func (s *slots) take() uint32 {
 	return i
 }
 
-// drop gives slot *i back, if there is one.
+// drop frees slot *i, if there is one.
 func (s *slots) drop(i *uint32) {
 	if *i != 0 {
 		s.free = append(s.free, *i)
@@ -121,7 +121,7 @@ func (s *slots) drop(i *uint32) {
 	}
 }
 
-// add appends what fits of b to slot *i, taking one if there is none.
+// add appends as much of b as fits to slot *i, allocating one if there is none.
 func (s *slots) add(i *uint32, b []byte) {
 	if *i == 0 {
 		*i = s.take()

@@ -9,14 +9,14 @@ import (
 	"github.com/tandem-ws/tandem/compare/process"
 )
 
-// report is how things stood at one moment.
+// report is the state at one moment.
 type report struct {
 	time      int64
 	count     Counters
 	user, sys int64 // microseconds
 }
 
-// snapshot is an answer whose costly parts another goroutine fills in.
+// snapshot is an answer whose expensive parts another goroutine fills in.
 type snapshot struct {
 	answer         Answer
 	total, connect *hdrhistogram.Histogram
@@ -32,7 +32,7 @@ func (l *loop) standing() report {
 	return r
 }
 
-// answer sends the answer to c. A report begins a new interval.
+// answer sends the answer to c. A report starts a new interval.
 func (l *loop) answer(c Command, err error) {
 	standing := l.standing()
 	elapsed := standing.time - l.reported.time
@@ -69,7 +69,7 @@ func (l *loop) answer(c Command, err error) {
 	l.answers <- s
 }
 
-// complete fills in what takes long. It runs beside the loop.
+// complete fills in the expensive parts. It runs beside the loop.
 func (s *snapshot) complete() (Answer, error) {
 	a := s.answer
 	var err error
@@ -84,7 +84,7 @@ func (s *snapshot) complete() (Answer, error) {
 			return a, err
 		}
 	}
-	// a kernel that does not tell leaves zeros, as Answer says
+	// zeros mean that the kernel does not provide them, see Answer
 	if m, err := process.ReadMemory(0); err == nil {
 		a.RSS, a.PSS = m.RSS, m.PSS
 	}

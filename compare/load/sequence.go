@@ -1,6 +1,6 @@
 package load
 
-// sequence takes the sequence number s of a message on r's channel into account.
+// sequence accounts for the sequence number s of a message on r's channel.
 func (in *intake) sequence(r *record, s uint32) {
 	switch {
 	case s == r.high+1 && r.flags&(based|owed) == based:
@@ -31,7 +31,8 @@ func (in *intake) sequence(r *record, s uint32) {
 	}
 }
 
-// advance makes s, above high, the highest number seen and those between unseen.
+// advance makes s, which is above high, the highest number seen, and those in between
+// unseen.
 func (r *record) advance(s uint32) {
 	steps := s - r.high
 	r.window <<= steps
@@ -42,13 +43,13 @@ func (r *record) advance(s uint32) {
 	r.high = s
 }
 
-// expect makes next the sequence number that r waits for.
+// expect makes next the sequence number that r expects.
 func (r *record) expect(next uint32) {
 	r.flags = r.flags&^owed | based
 	r.high, r.window = next-1, ^uint64(0)
 }
 
-// behind says how many messages r has yet to receive up to last.
+// behind returns how many messages r has yet to receive up to last.
 func (r *record) behind(last uint32) uint32 {
 	if r.state != joined || r.flags&based == 0 || r.flags&frozen != 0 || r.high >= last {
 		return 0
@@ -56,8 +57,8 @@ func (r *record) behind(last uint32) uint32 {
 	return last - r.high
 }
 
-// writeOff counts what r misses up to last as lost. What comes after all counts
-// as reordered and is no longer lost.
+// writeOff counts what r has not received up to last as lost. Messages that arrive
+// later count as reordered and no longer as lost.
 func (in *intake) writeOff(r *record, last uint32) {
 	if missing := r.behind(last); missing > 0 {
 		in.count.Lost += int64(missing)

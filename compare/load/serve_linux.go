@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Serve is a load process: it takes commands from in and gives answers to out
-// until a quit command, the end of in, or the end of ctx, and then closes all
-// connections and in. Closing in must end a Read under way. The error is what
-// made it impossible to go on; a command that fails only has it in its answer.
+// Serve runs a load process: it reads commands from in and writes answers to out until
+// a quit command, the end of in, or the end of ctx, and then closes all connections
+// and in. Closing in must end a pending Read. It returns an error only if it cannot
+// continue; the error of a command is in its answer.
 func Serve(ctx context.Context, in io.ReadCloser, out io.Writer) error {
 	if err := raiseFileLimit(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer) error {
 	return errors.Join(err, <-written)
 }
 
-// readCommands passes commands to the loop; the end of in is a quit.
+// readCommands sends commands to the loop; the end of in means quit.
 func (l *loop) readCommands(in io.Reader, over <-chan struct{}) {
 	lines := bufio.NewReader(in)
 	for {
@@ -79,7 +79,7 @@ func (l *loop) pass(c Command, over <-chan struct{}) bool {
 	}
 }
 
-// write completes answers and writes them, one a line, until the channel closes.
+// write completes answers and writes them, one a line, until the channel is closed.
 func write(out io.Writer, answers <-chan snapshot) error {
 	var failed error
 	for s := range answers {
@@ -101,7 +101,7 @@ func write(out io.Writer, answers <-chan snapshot) error {
 	return failed
 }
 
-// raiseFileLimit lifts the soft limit on descriptors to the hard one.
+// raiseFileLimit raises the soft limit of descriptors to the hard one.
 func raiseFileLimit() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Serve is a load process; on this system it returns ErrUnsupported.
+// Serve runs a load process; on this system it returns ErrUnsupported.
 func Serve(_ context.Context, in io.ReadCloser, _ io.Writer) error {
 	_ = in.Close()
 	return ErrUnsupported

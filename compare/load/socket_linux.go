@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls below do not block, so that they need not tell the Go scheduler,
-// which would cost as much as the shorter ones of them.
+// The calls below do not block, so they need not inform the Go scheduler, which would
+// cost as much as the shorter ones of them.
 
 func readFD(fd int32, b []byte) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
@@ -24,8 +24,8 @@ func writeFD(fd int32, b []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// watch registers (op EPOLL_CTL_ADD) or changes (EPOLL_CTL_MOD) the events that
-// r's descriptor is watched for.
+// watch registers (op EPOLL_CTL_ADD) or changes (EPOLL_CTL_MOD) the events of r's
+// descriptor.
 func (l *loop) watch(op int, r *record, events uint32) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(r.index), Pad: int32(r.gen)}
 	if err := unix.EpollCtl(l.epoll, op, int(r.fd), &ev); err != nil {
@@ -34,7 +34,7 @@ func (l *loop) watch(op int, r *record, events uint32) error {
 	return nil
 }
 
-// rewatch sets the events that r's state and flags call for.
+// rewatch sets the events for r's state and flags.
 func (l *loop) rewatch(r *record) {
 	var events uint32
 	if r.flags&frozen == 0 {
@@ -48,7 +48,8 @@ func (l *loop) rewatch(r *record) {
 	}
 }
 
-// source is where connections come from: count addresses from first on, in turn.
+// source is the source addresses of connections: count addresses from first on, in
+// turn.
 type source struct {
 	first netip.Addr
 	count int
@@ -75,8 +76,8 @@ func (l *loop) dial(g uint16, channel uint32, intended int64, extra flags) {
 	}
 }
 
-// open makes r's socket and sends the request if the socket is connected already,
-// as it mostly is on loopback.
+// open creates r's socket and sends the request if the socket is connected already, as
+// it mostly is on loopback.
 func (l *loop) open(r *record) error {
 	g := &l.groups[r.group]
 	t := &l.targets[r.group]
@@ -115,7 +116,7 @@ func (l *loop) open(r *record) error {
 	return errors.New("request cut short")
 }
 
-// target is the server's address and where connections to it come from.
+// target is the server's address and the source addresses of connections to it.
 type target struct {
 	address unix.SockaddrInet4
 	source  source
@@ -149,7 +150,7 @@ func (t *target) connect(fd int) error {
 	}
 }
 
-// dialed continues with a connection whose connect(2) has ended.
+// dialed continues after connect(2) has ended.
 func (l *loop) dialed(r *record) {
 	if code, err := unix.GetsockoptInt(int(r.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		if err == nil {
@@ -167,8 +168,8 @@ func (l *loop) dialed(r *record) {
 
 const maxSpill = 4 << 20
 
-// send writes b to r's socket and keeps what does not fit. It is false when the
-// connection ended.
+// send writes b to r's socket and keeps what does not fit. It returns false if the
+// connection has ended.
 func (l *loop) send(r *record, b []byte) bool {
 	if r.flags&spilled != 0 {
 		if len(l.spill[r.index])+len(b) > maxSpill {
@@ -211,7 +212,7 @@ func (l *loop) flush(r *record) {
 	}
 }
 
-// readsPerEvent bounds what one busy connection gets before the others' turn.
+// readsPerEvent limits what one busy connection gets before it is the others' turn.
 const readsPerEvent = 4
 
 func (l *loop) read(r *record) {
@@ -236,8 +237,8 @@ func (l *loop) read(r *record) {
 	}
 }
 
-// received feeds what was read and does what follows from it. It is false when
-// the connection ended.
+// received feeds what was read and acts on the verdict. It returns false if the
+// connection has ended.
 func (l *loop) received(r *record, b []byte) bool {
 	l.reply = l.reply[:0]
 	before := r.state
@@ -270,7 +271,7 @@ func (l *loop) received(r *record, b []byte) bool {
 	return l.send(r, out)
 }
 
-// finish ends a connection and counts why.
+// finish ends a connection and counts the cause.
 func (l *loop) finish(r *record, cause int, detail string) {
 	if cause > 0 && cause != causeNoStatus && r.state != closing {
 		echo := [8]byte{finBit | opClose, maskBit | 2, mask[0], mask[1], mask[2], mask[3], byte(cause>>8) ^ mask[0], byte(cause) ^ mask[1]}
@@ -348,7 +349,7 @@ func (l *loop) hangUp(r *record, how string) {
 
 var phases = [...]string{dialing: "connect: ", upgrading: "upgrade: ", joining: "subscribe: "}
 
-// why names a cause in the failed and closed counts.
+// why returns the name of a cause in the failed and closed counts.
 func why(cause int, detail string) string {
 	switch cause {
 	case causeEOF:
@@ -370,7 +371,7 @@ func why(cause int, detail string) string {
 	return strconv.Itoa(cause)
 }
 
-// reason is the short name of a system error.
+// reason returns the short name of a system error.
 func reason(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

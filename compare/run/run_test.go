@@ -175,10 +175,10 @@ func TestVerdict(t *testing.T) {
 		row    int
 		failed int
 	}{
-		"":                                      {context.Background(), nil, 0, 0},
-		"interrupted: 3 of 9":                   {ended, nil, 0, 0},
+		"":                                     {context.Background(), nil, 0, 0},
+		"interrupted: 3 of 9":                  {ended, nil, 0, 0},
 		"stopped after 3 consecutive failures": {context.Background(), boom, tooMany, 3},
-		"1 of 9 runs failed: boom":              {context.Background(), boom, 0, 1},
+		"1 of 9 runs failed: boom":             {context.Background(), boom, 0, 1},
 		"the results could not be written: 3 of ": {context.Background(), boom, 0, 0},
 	} {
 		var s measurement
