@@ -101,16 +101,18 @@ type BusStats struct {
 
 // LinkStats is a snapshot of one connection that receives.
 type LinkStats struct {
-	State         LinkState
-	Connects      uint64        // successful ones; reconnects are one less
-	RoundTrip     time.Duration // of the last heartbeat
-	Channels      int           // subscribed, lingering or about to be
-	References    int           // held by Subscribe calls
-	Publications  uint64        // received
-	LostChannels  uint64        // channels reported as lost, each time counted
-	RefusedJoins  uint64        // subscriptions that were refused
-	PendingGaps   int           // channels not yet subscribed again after a break
-	LastDownCause string        // empty while the link is up
+	State        LinkState
+	Connects     uint64        // successful ones; reconnects are one less
+	RoundTrip    time.Duration // of the last heartbeat
+	Channels     int           // subscribed, lingering or about to be
+	References   int           // held by Subscribe calls
+	Publications uint64        // received
+	LostChannels uint64        // channels reported as lost, each time counted
+	RefusedJoins uint64        // subscriptions that were refused
+	// RefusedChannels are those that are referenced and refused at present.
+	RefusedChannels int
+	PendingGaps     int    // channels not yet subscribed again after a break
+	LastDownCause   string // empty while the link is up
 }
 
 // LinkState is the state of a connection that receives.

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,12 +11,17 @@ import (
 // keeps Redis from spending more than about a millisecond on one command.
 const maxBatch = 512
 
+// maxRetryPauses is how many of the longest pauses between two attempts to connect
+// may lie between two attempts to subscribe to what Redis refuses. Each costs Redis
+// a command or two for every such channel.
+const maxRetryPauses = 15
+
 // state is what Redis has been told about a channel on the present link, and
 // what it has confirmed.
 type state uint8
 
 const (
-	detached      state = iota // referenced, but Redis is not asked: no link, or Redis refused
+	detached      state = iota // referenced, but Redis is not asked: no link, or Redis refused a while ago
 	queued                     // waits for its turn in a SUBSCRIBE
 	subscribing                // in a SUBSCRIBE that is not confirmed
 	subscribed                 // confirmed
@@ -65,15 +71,20 @@ type channels struct {
 	queue      []string              // names in state queued, each once
 	retry      [][]string            // names in state subscribing, to be asked for again
 	lingerers  []lingerer            // in order of due
+	denied     map[string]error      // by channel: those referenced that Redis refuses, and how
+	retryAt    time.Duration         // when to ask for those again
+	retryPause backoff
 }
 
 func newChannels(opts *Options) *channels {
 	return &channels{
-		prefix:  opts.Prefix,
-		linger:  opts.Linger,
-		timeout: opts.SubscribeTimeout,
-		refs:    make(map[string]*reference),
-		pending: make(map[string]*pending),
+		prefix:     opts.Prefix,
+		linger:     opts.Linger,
+		timeout:    opts.SubscribeTimeout,
+		refs:       make(map[string]*reference),
+		pending:    make(map[string]*pending),
+		denied:     make(map[string]error),
+		retryPause: backoff{least: opts.ReconnectMin, most: maxRetryPauses * opts.ReconnectMax},
 	}
 }
 
@@ -152,7 +163,7 @@ func (c *channels) overdue(now time.Duration, final bool) (due answers, again ti
 		}
 		// The channel is on its way to Redis or back; the answer finds out that
 		// nobody wants it.
-		c.drop(c.refs[w.channel], 1)
+		c.drop(w.channel, c.refs[w.channel], 1)
 		due.add(w, errSubscribeTimeout)
 	}
 	if c.waiters.first != nil {
@@ -171,7 +182,7 @@ func (c *channels) release(channel string, now time.Duration) (held, wake bool) 
 	if ref == nil || ref.count == 0 {
 		return false, false
 	}
-	c.drop(ref, 1)
+	c.drop(channel, ref, 1)
 	if ref.count > 0 {
 		return true, false
 	}
@@ -186,12 +197,13 @@ func (c *channels) release(channel string, now time.Duration) (held, wake bool) 
 	return true, wake
 }
 
-// drop takes n off the references of ref.
-func (c *channels) drop(ref *reference, n uint32) {
+// drop takes n off the references of a channel.
+func (c *channels) drop(channel string, ref *reference, n uint32) {
 	ref.count -= n
 	c.references -= int(n)
 	if ref.count == 0 {
 		ref.round++
+		delete(c.denied, channel)
 		if ref.gap {
 			ref.gap = false
 			c.gaps--
@@ -214,14 +226,34 @@ func (c *channels) next(now time.Duration) (subscribe, unsubscribe []string, aga
 		c.retry = c.retry[:n-1]
 		return subscribe, nil, 0
 	}
+	c.queueDenied(now)
 	if subscribe = c.nextQueued(); len(subscribe) > 0 {
 		return subscribe, nil, 0
 	}
-	unsubscribe = c.nextLingered(now)
-	if len(unsubscribe) == 0 && len(c.lingerers) > 0 {
+	if unsubscribe = c.nextLingered(now); len(unsubscribe) > 0 {
+		return nil, unsubscribe, 0
+	}
+	if len(c.lingerers) > 0 {
 		again = c.lingerers[0].due
 	}
-	return nil, unsubscribe, again
+	if len(c.denied) > 0 && (again == 0 || c.retryAt < again) {
+		again = c.retryAt
+	}
+	return nil, nil, again
+}
+
+// queueDenied has what Redis refuses asked for again, if it is time.
+func (c *channels) queueDenied(now time.Duration) {
+	if len(c.denied) == 0 || now < c.retryAt {
+		return
+	}
+	c.retryAt = now + c.retryPause.take()
+	for channel := range c.denied {
+		if ref := c.refs[channel]; ref.state == detached {
+			ref.state = queued
+			c.queue = append(c.queue, c.prefix+channel)
+		}
+	}
 }
 
 func (c *channels) nextQueued() []string {
@@ -286,17 +318,18 @@ func (c *channels) nextLingered(now time.Duration) []string {
 
 // lost returns those of the names that have a gap to be reported, without the
 // prefix. To be asked when Redis has answered, before the answer is entered, so
-// that nobody who subscribes after the gap is told of it.
-func (c *channels) lost(names []string) []string {
+// that nobody who subscribes after the gap is told of it. One that Redis refused is
+// reported then, and once more when it is confirmed: what came between is missing.
+func (c *channels) lost(names []string, confirmed bool) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gaps == 0 {
+	if c.gaps == 0 && len(c.denied) == 0 {
 		return nil
 	}
 	var lost []string
 	for _, name := range names {
 		channel := c.channel(name)
-		if c.refs[channel].gap {
+		if _, denied := c.denied[channel]; c.refs[channel].gap || denied && confirmed {
 			lost = append(lost, channel)
 		}
 	}
@@ -313,6 +346,9 @@ func (c *channels) confirmSubscribe(names []string, now time.Duration) (confirme
 		ref := c.refs[channel]
 		ref.state = subscribed
 		c.closeGap(ref)
+		if delete(c.denied, channel); len(c.denied) == 0 {
+			c.retryPause.reset()
+		}
 		if ref.count == 0 {
 			wake = wake || len(c.lingerers) == 0
 			c.startLinger(ref, name, now)
@@ -341,8 +377,9 @@ func (c *channels) confirmUnsubscribe(names []string) {
 
 // refuse enters that Redis answered the SUBSCRIBE of the names with an error. It
 // does not say which name is to blame, so both halves are asked for again; the
-// calls that wait for a single name get err, and keep no reference.
-func (c *channels) refuse(names []string, err error) (refused answers) {
+// calls that wait for a single name get err, and keep no reference. If others hold
+// it, from before the link broke, it is asked for again after a pause.
+func (c *channels) refuse(names []string, now time.Duration, err error) (refused answers) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(names) > 1 {
@@ -357,8 +394,10 @@ func (c *channels) refuse(names []string, err error) (refused answers) {
 		delete(c.refs, channel)
 		return refused
 	}
-	// Those that had it before the link broke have been told of a gap, and find
-	// out why when they subscribe again.
+	if len(c.denied) == 0 {
+		c.retryAt = now + c.retryPause.take()
+	}
+	c.denied[channel] = err
 	ref.state = detached
 	c.closeGap(ref)
 	return refused
@@ -380,7 +419,7 @@ func (c *channels) resolve(channel string, err error, to *answers) {
 	}
 	delete(c.pending, channel)
 	if err != nil {
-		c.drop(c.refs[channel], p.count)
+		c.drop(channel, c.refs[channel], p.count)
 	}
 	for w := p.first; w != nil; {
 		next := w.after
@@ -414,6 +453,7 @@ func (c *channels) disconnect() (failed answers) {
 	defer c.mu.Unlock()
 	c.connected = false
 	c.queue, c.retry, c.lingerers = nil, nil, nil
+	clear(c.denied)
 	for c.waiters.first != nil {
 		c.resolve(c.waiters.first.channel, ErrNotConnected, &failed)
 	}
@@ -427,6 +467,22 @@ func (c *channels) disconnect() (failed answers) {
 	c.gaps = len(c.refs)
 	return failed
 }
+
+// refusals returns how many channels are referenced and refused by Redis, the
+// first few of them, in order, and one of the reasons.
+func (c *channels) refusals() (count int, some []string, reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for channel, err := range c.denied {
+		some = append(some, channel)
+		reason = err
+	}
+	slices.Sort(some)
+	return len(some), some[:min(len(some), maxNamed)], reason
+}
+
+// maxNamed is how many channels are named where there may be many.
+const maxNamed = 5
 
 // idle reports whether there is nothing to be subscribed to.
 func (c *channels) idle() bool {

@@ -70,5 +70,8 @@
 // pool and protocol are overridden. A user with restricted rights needs PING,
 // SUBSCRIBE, UNSUBSCRIBE, PUBLISH, HELLO, ROLE and SELECT, the channels, and those of
 // the probe (tandem.probe.* under the prefix); a channel
-// that Redis refuses fails the Subscribe calls for that channel alone.
+// that Redis refuses fails the Subscribe calls for that channel alone. If it refuses
+// one that is held, after a break or a change of rights, the channel is reported as
+// lost, asked for again after pauses that double up to half a minute, and reported
+// once more when Redis allows it; Ready names it meanwhile.
 package redisbus

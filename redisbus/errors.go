@@ -41,6 +41,15 @@ func textOf(err error) string {
 	return sources.ReplaceAllString(err.Error(), "")
 }
 
+// cause is what makes two errors the same to an operator: what Redis has answered,
+// whatever was being done, and otherwise all of the text.
+func cause(err error) string {
+	if r := refusal(""); errors.As(err, &r) {
+		return string(r)
+	}
+	return textOf(err)
+}
+
 // refusal is the text of an error that Redis answered with, such as
 // "NOPERM this user has no permissions to access one of the channels".
 type refusal string

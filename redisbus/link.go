@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,7 @@ type link struct {
 	answered  chan struct{} // capacity 1: the command in flight has been answered
 	inflight  atomic.Pointer[command]
 	reception *reception // of the present connection
+	refusing  bool       // settle has told of refused channels; run's alone
 
 	received  atomic.Uint64 // publications; written by the reader alone
 	answers   atomic.Uint64
@@ -326,8 +328,17 @@ func (l *link) await(ctx context.Context, c *conn, cmd *command, timer *time.Tim
 // progress changes whenever anything has been received.
 func (l *link) progress() uint64 { return l.received.Load() + l.answers.Load() }
 
-// settle enters that the link is up once every gap has been reported.
+// settle enters that the link is up once every gap has been reported, and tells of
+// channels that Redis begins to refuse, or ceases to.
 func (l *link) settle() {
+	refused, some, reason := l.channels.refusals()
+	switch {
+	case refused > 0 && !l.refusing:
+		l.log.Warn("redis refuses channels that are subscribed to: asking again", "channels", some, "error", textOf(reason))
+	case refused == 0 && l.refusing:
+		l.log.Info("redis refuses no channel any more")
+	}
+	l.refusing = refused > 0
 	if modes.LinkState(l.state.Load()) != modes.LinkSubscribing {
 		return
 	}
@@ -349,6 +360,9 @@ func (l *link) enterDown(reason error) (news bool) {
 func (l *link) ready() error {
 	state := modes.LinkState(l.state.Load())
 	if state == modes.LinkUp {
+		if n, some, reason := l.channels.refusals(); n > 0 {
+			return fmt.Errorf("redis refuses %d channels that are subscribed to (%s): %s", n, strings.Join(some, ", "), textOf(reason))
+		}
 		return nil
 	}
 	if reason := l.health.get(); reason != nil {

@@ -26,6 +26,7 @@ type model struct {
 	held     map[string]int  // by channel, confirmed references
 	waiting  []*wait
 	gaps     map[string]bool // channels held without a break since the link broke
+	refused  map[string]bool // channels held and refused
 	reported int
 }
 
@@ -112,6 +113,7 @@ func (m *model) release() {
 func (m *model) forgetGap(channel string) {
 	if m.held[channel] == 0 && !m.awaited(channel) {
 		delete(m.gaps, channel)
+		delete(m.refused, channel)
 	}
 }
 
@@ -181,31 +183,37 @@ func (m *model) answer() {
 		m.c.confirmUnsubscribe(names)
 	case slices.ContainsFunc(names, func(name string) bool { return m.denied[name] }):
 		if len(names) == 1 {
-			m.report(names)
+			m.report(names, false)
 		}
-		m.c.refuse(names, errDenied).call()
+		m.c.refuse(names, m.now, errDenied).call()
 		m.collect(errDenied)
+		if channel := strings.TrimPrefix(names[0], m.c.prefix); len(names) == 1 && m.held[channel] > 0 {
+			m.refused[channel] = true
+		}
 	default:
 		for _, name := range names {
 			m.redis[name] = true
 		}
-		m.report(names)
+		m.report(names, true)
 		confirmed, _ := m.c.confirmSubscribe(names, m.now)
 		confirmed.call()
 		m.collect(nil)
 	}
 }
 
-func (m *model) report(names []string) {
-	for _, channel := range m.c.lost(names) {
-		if !m.gaps[channel] {
+func (m *model) report(names []string, confirmed bool) {
+	for _, channel := range m.c.lost(names, confirmed) {
+		if !m.gaps[channel] && !(confirmed && m.refused[channel]) {
 			m.t.Fatalf("%s reported as lost without a gap", channel)
 		}
 		delete(m.gaps, channel)
+		if confirmed {
+			delete(m.refused, channel)
+		}
 		m.reported++
 	}
 	for _, name := range names {
-		if channel := strings.TrimPrefix(name, m.c.prefix); m.gaps[channel] {
+		if channel := strings.TrimPrefix(name, m.c.prefix); m.gaps[channel] || confirmed && m.refused[channel] {
 			m.t.Fatalf("%s is subscribed again and its gap unreported", channel)
 		}
 	}
@@ -223,6 +231,7 @@ func (m *model) disconnect() {
 		m.t.Fatalf("%d calls still wait after the link broke", len(m.waiting))
 	}
 	clear(m.gaps)
+	clear(m.refused)
 	for channel, n := range m.held {
 		if n > 0 {
 			m.gaps[channel] = true
@@ -243,6 +252,9 @@ func (m *model) check() {
 		want += n
 	}
 	known, references, gaps := m.c.size()
+	if n, _, _ := m.c.refusals(); n != len(m.refused) {
+		m.t.Fatalf("%d channels refused, want %d", n, len(m.refused))
+	}
 	if references != want || gaps != len(m.gaps) || known > modelChannels {
 		m.t.Fatalf("%d references and %d gaps of %d channels, want %d and %d",
 			references, gaps, known, want, len(m.gaps))
@@ -263,20 +275,17 @@ func (m *model) settle() {
 			m.check()
 		}
 		m.overdue()
-		m.now += 2 * m.c.linger
+		m.now += 2*m.c.linger + 2*m.c.retryPause.most
 	}
 	if len(m.waiting) > 0 || len(m.gaps) > 0 {
 		m.t.Fatalf("%d calls wait and %d gaps are unreported at rest", len(m.waiting), len(m.gaps))
 	}
 	for i := range modelChannels {
 		channel := fmt.Sprintf("c%d", i)
-		// A channel that was refused while held is asked for again only by the
-		// next acquire or connection.
-		ref := m.c.refs[channel]
-		if held := m.held[channel] > 0; held != m.redis[m.c.prefix+channel] && (ref == nil || ref.state != detached) {
+		if held := m.held[channel] > 0; held != m.redis[m.c.prefix+channel] {
 			m.t.Fatalf("%s: held %v, subscribed in Redis %v", channel, held, m.redis[m.c.prefix+channel])
 		}
-		if m.held[channel] == 0 && ref != nil {
+		if m.held[channel] == 0 && m.c.refs[channel] != nil {
 			m.t.Fatalf("%s is remembered for nothing", channel)
 		}
 	}
@@ -299,9 +308,10 @@ func runModel(t *testing.T, seed uint64) (reported int) {
 		t: t, rnd: rand.New(rand.NewPCG(seed, 0)),
 		c: newChannels(&Options{
 			Prefix: []string{"", "p:"}[seed%2], Linger: time.Second, SubscribeTimeout: 5 * time.Second,
+			ReconnectMin: 100 * time.Millisecond, ReconnectMax: 100 * time.Millisecond,
 		}),
 		redis: map[string]bool{}, denied: map[string]bool{},
-		held: map[string]int{}, gaps: map[string]bool{},
+		held: map[string]int{}, gaps: map[string]bool{}, refused: map[string]bool{},
 	}
 	if seed%5 == 0 {
 		m.c.linger = 0

@@ -86,6 +86,7 @@ type publisher struct {
 	published  atomic.Uint64
 	failures   atomic.Uint64
 	roundTrip  atomic.Int64
+	beats      atomic.Uint64 // heartbeats answered
 	health     health
 }
 
@@ -326,6 +327,7 @@ func (p *publisher) exchange() (err error) {
 	}
 	roundTrip := time.Since(began)
 	p.roundTrip.Store(int64(roundTrip))
+	p.beats.Add(1)
 	p.opts.Heartbeat(CommandLink, roundTrip)
 	if err := p.readRole(c); err != nil {
 		return fmt.Errorf("heartbeat: %w", err)

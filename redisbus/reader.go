@@ -56,7 +56,7 @@ func (l *link) subscription(r reply, receiver modes.Receiver) error {
 		return nil
 	}
 	if r.kind == subscribeReply {
-		l.reportLost(cmd.names, receiver)
+		l.reportLost(cmd.names, true, receiver)
 		confirmed, wake := l.channels.confirmSubscribe(cmd.names, l.now())
 		if wake {
 			l.notify()
@@ -72,10 +72,10 @@ func (l *link) subscription(r reply, receiver modes.Receiver) error {
 }
 
 // reportLost tells the receiver of gaps. Redis has just subscribed us to the
-// names, and the reader has not gone on, so no publication that came after the
-// gap has been delivered yet.
-func (l *link) reportLost(names []string, receiver modes.Receiver) {
-	if lost := l.channels.lost(names); len(lost) > 0 {
+// names, or refused to, and the reader has not gone on, so no publication that
+// came after the gap has been delivered yet.
+func (l *link) reportLost(names []string, confirmed bool, receiver modes.Receiver) {
+	if lost := l.channels.lost(names, confirmed); len(lost) > 0 {
 		l.lost.Add(uint64(len(lost)))
 		receiver.Lost(lost)
 	}
@@ -127,9 +127,9 @@ func (l *link) refused(r reply, receiver modes.Receiver) error {
 	default:
 		if len(cmd.names) == 1 {
 			l.rejected.Add(1)
-			l.reportLost(cmd.names, receiver)
+			l.reportLost(cmd.names, false, receiver)
 		}
-		l.channels.refuse(cmd.names, err).call()
+		l.channels.refuse(cmd.names, l.now(), err).call()
 	}
 	l.finish()
 	return nil

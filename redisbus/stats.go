@@ -33,6 +33,7 @@ func (l *link) stats() modes.LinkStats {
 		RefusedJoins: l.rejected.Load(),
 	}
 	stats.Channels, stats.References, stats.PendingGaps = l.channels.size()
+	stats.RefusedChannels, _, _ = l.channels.refusals()
 	stats.LastDownCause = textOf(l.health.get())
 	return stats
 }

@@ -89,7 +89,7 @@ type health struct {
 func (h *health) set(reason error) (news bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	news = (h.reason == nil) != (reason == nil) || reason != nil && textOf(h.reason) != textOf(reason)
+	news = (h.reason == nil) != (reason == nil) || reason != nil && cause(h.reason) != cause(reason)
 	h.reason = reason
 	return news
 }

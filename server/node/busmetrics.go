@@ -34,7 +34,7 @@ type busCollector struct {
 	ready func() error
 
 	up, linkUp, connects, roundTrip, channels, references, messages,
-	lost, refused, gaps, published, failed, queued, queuedBytes *prometheus.Desc
+	lost, refused, refusedChannels, gaps, published, failed, queued, queuedBytes *prometheus.Desc
 }
 
 func newBusCollector(bus modes.Bus) *busCollector {
@@ -43,20 +43,21 @@ func newBusCollector(bus modes.Bus) *busCollector {
 	}
 	return &busCollector{
 		stats: bus.Stats, ready: bus.Ready,
-		up:          desc("up", "Whether every connection to Redis works: 1 or 0."),
-		linkUp:      desc("link_up", "Whether this connection to Redis works: 1 or 0.", "link"),
-		connects:    desc("connects_total", "Times that this Pub/Sub connection was opened.", "link"),
-		roundTrip:   desc("round_trip_seconds", "Time that the last heartbeat took.", "link"),
-		channels:    desc("channels", "Channels that the node is subscribed to in Redis.", "link"),
-		references:  desc("references", "Subscriptions of connections that share these channels.", "link"),
-		messages:    desc("messages_total", "Messages received from Redis.", "link"),
-		lost:        desc("lost_channels_total", "Channels on which messages may have been missed, counted each time.", "link"),
-		refused:     desc("refused_subscriptions_total", "Subscriptions that Redis refused.", "link"),
-		gaps:        desc("pending_gaps", "Channels that are not subscribed again yet after the connection broke.", "link"),
-		published:   desc("published_total", "Messages of clients and of the server API that Redis accepted."),
-		failed:      desc("publish_errors_total", "Messages of clients and of the server API that Redis did not accept."),
-		queued:      desc("publish_queue_messages", "Messages that wait for Redis."),
-		queuedBytes: desc("publish_queue_bytes", "Bytes that wait for Redis."),
+		up:              desc("up", "Whether every connection to Redis works: 1 or 0."),
+		linkUp:          desc("link_up", "Whether this connection to Redis works: 1 or 0.", "link"),
+		connects:        desc("connects_total", "Times that this Pub/Sub connection was opened.", "link"),
+		roundTrip:       desc("round_trip_seconds", "Time that the last heartbeat took.", "link"),
+		channels:        desc("channels", "Channels that the node is subscribed to in Redis.", "link"),
+		references:      desc("references", "Subscriptions of connections that share these channels.", "link"),
+		messages:        desc("messages_total", "Messages received from Redis.", "link"),
+		lost:            desc("lost_channels_total", "Channels on which messages may have been missed, counted each time.", "link"),
+		refused:         desc("refused_subscriptions_total", "Subscriptions that Redis refused.", "link"),
+		refusedChannels: desc("refused_channels", "Channels that connections are subscribed to and Redis refuses at present.", "link"),
+		gaps:            desc("pending_gaps", "Channels that are not subscribed again yet after the connection broke.", "link"),
+		published:       desc("published_total", "Messages of clients and of the server API that Redis accepted."),
+		failed:          desc("publish_errors_total", "Messages of clients and of the server API that Redis did not accept."),
+		queued:          desc("publish_queue_messages", "Messages that wait for Redis."),
+		queuedBytes:     desc("publish_queue_bytes", "Bytes that wait for Redis."),
 	}
 }
 
@@ -81,6 +82,7 @@ func (c *busCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.channels, float64(l.Channels), link)
 		gauge(c.references, float64(l.References), link)
 		gauge(c.gaps, float64(l.PendingGaps), link)
+		gauge(c.refusedChannels, float64(l.RefusedChannels), link)
 		counter(c.connects, float64(l.Connects), link)
 		counter(c.messages, float64(l.Publications), link)
 		counter(c.lost, float64(l.LostChannels), link)
