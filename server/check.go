@@ -15,7 +15,7 @@ import (
 	"github.com/tandem-ws/tandem/server/node"
 )
 
-// check says what a server with this environment would do, and whether it could:
+// check reports what a server with this environment would do, and whether it could:
 // it reads the configuration and sends a message through Redis and back.
 func check(i *invocation) int {
 	if code, done := i.parse(flag.NewFlagSet("check", flag.ContinueOnError), 0, 0); done {
@@ -28,8 +28,8 @@ func check(i *invocation) int {
 	return outcome(i.stderr, err)
 }
 
-// checkConfig writes a line for each thing that holds, up to the first that
-// does not.
+// checkConfig writes a line for each check that succeeds, up to the first that
+// fails.
 func checkConfig(c config.Config, w io.Writer) error {
 	lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(what, format string, args ...any) {

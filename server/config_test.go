@@ -18,7 +18,7 @@ var badConfigurations = []struct {
 	{[]string{"TRUSTED_PROXIES=10.0.0.0/8,proxy.example"}, []string{"TRUSTED_PROXIES", `"proxy.example"`, "10.0.0.0/8"}},
 	{[]string{"FORWARDED_HEADER=X-Real-IP"}, []string{`FORWARDED_HEADER="X-Real-IP"`, "X-Forwarded-For or Forwarded"}},
 	{[]string{"ADDR=8080"}, []string{`ADDR="8080"`, "host:port"}},
-	{[]string{"ADDR=:99999"}, []string{`ADDR=":99999"`, `"99999" is no port`}},
+	{[]string{"ADDR=:99999"}, []string{`ADDR=":99999"`, `"99999" is not a port`}},
 	{[]string{"INTERNAL_ADDR=localhost"}, []string{"INTERNAL_ADDR", "host:port"}},
 	{[]string{"EMBEDDED_REDIS_ADDR=x"}, []string{"EMBEDDED_REDIS_ADDR", "host:port"}},
 	{[]string{"REDIS_URL=localhost:6379"}, []string{"REDIS_URL", "redis://"}},

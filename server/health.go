@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// health tells by the exit code whether the server lives that runs with the same
-// environment.
+// health reports by the exit code whether the server that runs with the same
+// environment is alive.
 func health(i *invocation) int {
 	if code, done := i.parse(flag.NewFlagSet("health", flag.ContinueOnError), 0, 0); done {
 		return code
@@ -23,7 +23,7 @@ func health(i *invocation) int {
 	return outcome(i.stderr, err)
 }
 
-// askHealth asks the server on the internal address whether it lives.
+// askHealth returns nil if the server on the internal address is alive.
 func askHealth(internalAddr string) error {
 	address, err := reachable(internalAddr)
 	if err != nil {

@@ -67,7 +67,7 @@ func publishOnce(c *config.Config, channel string, data []byte) (receivers int64
 	return receivers, nil
 }
 
-// redisURL is where Redis is, if only that of a server that embeds it.
+// redisURL returns the URL of Redis, or of the Redis that a server would embed.
 func redisURL(c *config.Config) string {
 	switch {
 	case c.RedisURL != "":

@@ -32,9 +32,9 @@ func Main() int {
 	return program(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
-// invocation is one call of the program: what it was given and where it writes.
+// invocation is one call of the program: its input and where it writes.
 type invocation struct {
-	args           []string // behind the verb
+	args           []string // after the verb
 	environ        []string // as os.Environ has it
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -49,17 +49,17 @@ type verb struct {
 // verbs are in the order of the help. Without a verb the program serves.
 func verbs() []verb {
 	return []verb{
-		{"serve", "", "run the server; so does no verb at all", serve},
+		{"serve", "", "run the server; the default", serve},
 		{"check", "", "validate the configuration and reach Redis", check},
 		{"publish", "CHANNEL DATA", "publish through Redis; DATA - is standard input", publish},
 		{"watch", "CHANNEL...", "print messages as a client of a server gets them", watch},
-		{"token", "", "make a token (JWT) for trying out, signed with TOKEN_SECRET", makeToken},
-		{"health", "", "ask the server that runs with this environment for its health", health},
+		{"token", "", "make a token (JWT) for testing, signed with TOKEN_SECRET", makeToken},
+		{"health", "", "report whether the server that runs with this environment is alive", health},
 		{"version", "", "print the version", printVersion},
 	}
 }
 
-// program is Main with everything that it uses as arguments.
+// program is Main, with everything that it uses as arguments.
 func program(args, environ []string, stdout, stderr io.Writer) int {
 	i := &invocation{args: args, environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	if len(args) == 0 {
@@ -76,14 +76,13 @@ func program(args, environ []string, stdout, stderr io.Writer) int {
 	all := verbs()
 	at := slices.IndexFunc(all, func(v verb) bool { return v.name == name })
 	if at < 0 {
-		return refuse(stderr, fmt.Sprintf("tandem: unknown argument %q: run with -help for what there is", name))
+		return refuse(stderr, fmt.Sprintf("tandem: unknown argument %q: run with -help for a list", name))
 	}
 	return all[at].run(i)
 }
 
-// parse reads the flags and arguments of a verb. Where done is set there is
-// nothing left to do but to exit with code: the help was asked for, or the call
-// was wrong and the user has been told.
+// parse reads the flags and arguments of a verb. If done is set, the program exits with
+// code: the help was printed, or an error.
 func (i *invocation) parse(flags *flag.FlagSet, least, most int) (code int, done bool) {
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(i.args)
@@ -101,7 +100,7 @@ func (i *invocation) parse(flags *flag.FlagSet, least, most int) (code int, done
 	return exitOK, false
 }
 
-// interrupted returns a context that ends with the first signal to stop.
+// interrupted returns a context that is done after the first signal to stop.
 func interrupted() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tandem-ws/tandem/server/config"
 )
 
-// makeToken prints a token that a server with this environment takes: what a back
-// end would make, for trying out.
+// makeToken prints a token that a server with this environment accepts, as a back
+// end would make it.
 func makeToken(i *invocation) int {
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
 	user := flags.String("user", "", "the `id` of the user")
@@ -50,7 +50,7 @@ func makeToken(i *invocation) int {
 	return outcome(i.stderr, err)
 }
 
-// sign makes a token that is good for so long; 0: for ever.
+// sign makes a token that expires after life, or never if life is 0.
 func sign(c *config.Config, claims session.Claims, life time.Duration) (string, error) {
 	if life > 0 {
 		claims.Expires = time.Now().Add(life).Unix()

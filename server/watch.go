@@ -24,15 +24,15 @@ import (
 	"github.com/tandem-ws/tandem/server/version"
 )
 
-// errEnded says that the server does not want this client any more.
+// errEnded is returned if the server ends the connection for good.
 var errEnded = errors.New("tandem: watch: the server ended the connection")
 
-// watch prints what a client gets: a line for each message, with its channel. It
-// goes on, over reconnects, until a signal ends it.
+// watch prints what a client receives: a line for each message, with its channel. It
+// continues over reconnects until a signal ends it.
 func watch(i *invocation) int {
 	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
-	endpoint := flags.String("url", "", "`URL` of the WebSocket endpoint; without it that of the server that runs with this environment")
-	token := flags.String("token", "", "`JWT` to connect with; without it one is made, where TOKEN_SECRET is set")
+	endpoint := flags.String("url", "", "`URL` of the WebSocket endpoint; default: that of the server that runs with this environment")
+	token := flags.String("token", "", "`JWT` to connect with; default: one signed with TOKEN_SECRET, if that is set")
 	most := flags.Uint64("n", 0, "end after this many messages; 0: never")
 	if code, done := i.parse(flags, 1, math.MaxInt); done {
 		return code
@@ -63,7 +63,7 @@ func watch(i *invocation) int {
 	return outcome(i.stderr, err)
 }
 
-// endpointOf is where clients on this machine reach the server.
+// endpointOf returns the URL at which clients on this machine reach the server.
 func endpointOf(c *config.Config) string {
 	// The configuration has been checked.
 	address, _ := reachable(c.Addr)
@@ -74,12 +74,12 @@ func endpointOf(c *config.Config) string {
 	return scheme + address + modes.PathCentrifuge
 }
 
-// watcher prints what a client of the published SDK for Go tells. The SDK calls
+// watcher prints the events of a client of the published SDK for Go. The SDK calls
 // it from one goroutine.
 type watcher struct {
 	stdout, stderr io.Writer
 	config         *config.Config
-	token          string      // to connect with; empty: one is made, where there is a secret
+	token          string      // to connect with; empty: one is made if there is a secret
 	most, seen     uint64      // messages; most 0: no limit
 	tls            *tls.Config // nil: as any client
 	once           sync.Once   // closes connected
@@ -87,9 +87,9 @@ type watcher struct {
 	ended          chan error
 }
 
-// ownTLS lets a client in this environment trust the server that runs with it, by the
-// certificate that it shows and not by a name, for its address need not be one. It is
-// nil where TLS is off.
+// ownTLS returns the TLS configuration with which a client trusts the server that runs
+// with this environment. It compares the certificate instead of a name, because the
+// address need not contain a name. It is nil if TLS is off.
 func ownTLS(c *config.Config) (*tls.Config, error) {
 	if c.TLSCertFile == "" {
 		return nil, nil
@@ -99,10 +99,10 @@ func ownTLS(c *config.Config) (*tls.Config, error) {
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
 	return &tls.Config{
-		InsecureSkipVerify: true, // VerifyConnection does it
+		InsecureSkipVerify: true, // VerifyConnection verifies it
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if !state.PeerCertificates[0].Equal(pair.Leaf()) {
-				return fmt.Errorf("tandem: watch: the server shows another certificate than %s holds", c.TLSCertFile)
+				return fmt.Errorf("tandem: watch: the server has another certificate than %s", c.TLSCertFile)
 			}
 			return nil
 		},
@@ -224,12 +224,12 @@ const (
 	watchLife = time.Hour
 )
 
-// sign makes a token to subscribe to channel, or, where that is empty, to connect.
+// sign makes a token to subscribe to channel, or to connect if channel is empty.
 func (w *watcher) sign(channel string) (string, error) {
 	return sign(w.config, session.Claims{User: watchUser, Channel: channel}, watchLife)
 }
 
-// print writes one message to where the output can be piped from.
+// print writes one message to standard output.
 func (w *watcher) print(channel string, data []byte) {
 	if w.most > 0 && w.seen == w.most {
 		return
@@ -242,12 +242,12 @@ func (w *watcher) print(channel string, data []byte) {
 	}
 }
 
-// tell says how it goes, beside the messages.
+// tell reports progress on standard error.
 func (w *watcher) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(w.stderr, format+"\n", args...)
 }
 
-// end has run return, with the first reason that there is.
+// end makes run return the first error that it is called with.
 func (w *watcher) end(err error) {
 	select {
 	case w.ended <- err:

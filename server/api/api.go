@@ -91,6 +91,7 @@ func (a *API) Register(mux *http.ServeMux) {
 	}
 	mux.Handle("POST /api/batch", a.endpoint(a.batch))
 	mux.Handle("POST /api", a.endpoint(a.commands))
+	mux.Handle("POST /api/{$}", a.endpoint(a.commands))
 }
 
 // endpoint checks the key before it reads anything, and bounds what it reads.
@@ -115,8 +116,8 @@ func (a *API) endpoint(answer func(r *http.Request, body []byte) (status int, re
 	})
 }
 
-// authorized compares digests, so that neither content nor length of the key
-// shows in the time it takes.
+// authorized compares digests, so that the time it takes depends on neither the
+// content nor the length of the key.
 func (a *API) authorized(h http.Header) bool {
 	key := h.Get("X-API-Key")
 	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); key == "" && ok && strings.EqualFold(scheme, "apikey") {

@@ -172,7 +172,7 @@ func TestAPIRefuses(t *testing.T) {
 		{"PUT", "/api/publish", nil, 405},
 		{"POST", "/api/nothing", nil, 404},
 		{"GET", "/api", nil, 405},
-		{"POST", "/api/", nil, 404},
+		{"POST", "/api/", nil, 400},
 		{"POST", "/api/publish", io.LimitReader(endless{}, maxBody+1), 413},
 	} {
 		if w := request(testAPI(&recorder{}), test.method, test.path, key, test.body); w.Code != test.want {

@@ -10,15 +10,15 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/token"
 )
 
-// MinSecret is the length of TOKEN_SECRET below which it is said to be short: what
-// RFC 7518 section 3.2 asks of HS256.
+// MinSecret is the length that RFC 7518 section 3.2 requires of the secret of HS256. The
+// server warns of a shorter TOKEN_SECRET.
 const MinSecret = 32
 
-// TokenVerifier returns what checks the tokens of clients; nil: they need none. The
+// TokenVerifier returns the verifier of clients' tokens, or nil if they need none. The
 // error wraps ErrInvalid.
 func (c *Config) TokenVerifier() (session.Verifier, error) {
 	o := token.Options{Secret: c.TokenSecret}
-	// Where variables have one line, its ends are written out.
+	// In files that hold a variable on one line, line ends are written as \n.
 	o.PublicKeys = []byte(strings.ReplaceAll(c.TokenPublicKey, `\n`, "\n"))
 	for _, file := range []struct {
 		name, path string

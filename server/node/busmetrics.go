@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-ws/tandem/redisbus"
 )
 
-// newHeartbeats observes what each heartbeat to Redis took.
+// newHeartbeats returns the histogram of the time that heartbeats to Redis take.
 func newHeartbeats() *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(modes.LatencyHistogram("tandem_redis_heartbeat_seconds",
 		"Time that heartbeats to Redis took."), []string{"link"})
@@ -27,8 +27,7 @@ func linkName(link int) string {
 // connections are numbered.
 const commandLink = "command"
 
-// busCollector shows the Redis side to Prometheus. It asks the bus at each
-// scrape and keeps nothing.
+// busCollector exports the statistics of the bus. It reads them at each scrape.
 type busCollector struct {
 	stats func() modes.BusStats
 	ready func() error

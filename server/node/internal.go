@@ -14,7 +14,7 @@ import (
 )
 
 // internalHandler answers on the internal listener. ready returns why the node
-// should get no clients, nil: it should. api is nil where the API is off. It may
+// should get no clients, or nil if it should. api is nil if the API is off. It may
 // be called concurrently.
 func internalHandler(ready func() error, metrics *prometheus.Registry, api *api.API, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()

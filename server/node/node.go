@@ -38,7 +38,7 @@ const drainGrace = modes.CloseWait + 2*time.Second
 // errDraining is why a node that was told to stop is not ready.
 var errDraining = errors.New("draining")
 
-// node is a running server: what run starts and, in reverse, ends.
+// node is a running server: what Run starts and, in reverse, ends.
 type node struct {
 	config    config.Config
 	stderr    io.Writer
@@ -48,7 +48,7 @@ type node struct {
 	admission *admission.Controller
 	stats     *modes.Stats
 	rules     session.Rules
-	// certificate is what the public listener's TLS rests on; nil: it speaks none.
+	// certificate is that of the public listener, or nil if it does not speak TLS.
 	certificate *certificate.Certificate
 	draining    atomic.Bool
 	// collectors are metrics beside those of bus, engine and stats.
@@ -63,7 +63,7 @@ type Options struct {
 	Log    *slog.Logger
 	// Stderr is where the hints for newcomers are printed.
 	Stderr io.Writer
-	// Stop is closed to have the node drain and end.
+	// Stop is closed to make the node drain and end.
 	Stop <-chan struct{}
 	// Collectors are metrics of the program around the node.
 	Collectors []prometheus.Collector
@@ -130,8 +130,8 @@ func Run(ctx context.Context, o Options) error {
 	return n.serve(ctx, internal, o.Stop)
 }
 
-// public tells whether others than this host and its private networks may reach a
-// listener.
+// public reports whether a listener can be reached from outside this host and its
+// private networks.
 func public(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
 	return ok && !tcp.IP.IsLoopback() && !tcp.IP.IsPrivate() && !tcp.IP.IsLinkLocalUnicast()
@@ -206,8 +206,8 @@ func (n *node) open() error {
 	return nil
 }
 
-// announceEmbedded tells a newcomer what to try. The command has quotes, which
-// the text log would escape, so that there it is printed beside the log.
+// announceEmbedded prints what a newcomer can try. The text log would escape the quotes
+// of the command, so in that format it is printed outside the log.
 func (n *node) announceEmbedded() {
 	n.log.Warn("embedded Redis: for trying out only; set REDIS_URL for a real one")
 	page := pageURL(n.engine.Addr(), n.certificate != nil)
@@ -218,7 +218,7 @@ func (n *node) announceEmbedded() {
 	_, _ = fmt.Fprintf(n.stderr, "\n    demo page   %s\n    publish     %s\n\n", page, n.publishLine)
 }
 
-// pageURL is where a browser on this machine finds the demo page.
+// pageURL returns the URL of the demo page for a browser on this machine.
 func pageURL(addr net.Addr, secure bool) string {
 	host, port, _ := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
@@ -258,7 +258,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	select {
 	case err := <-served:
 		if err == nil {
-			err = errors.New("it ended unasked")
+			err = errors.New("stopped unexpectedly")
 		}
 		return fmt.Errorf("tandem: %s engine: %w", n.config.Mode, err)
 	case err := <-inside:
@@ -276,7 +276,7 @@ func (n *node) serve(ctx context.Context, internal net.Listener, stop <-chan str
 	return nil
 }
 
-// memoryLimit returns what the runtime was told, in words.
+// memoryLimit returns the memory limit of the runtime, for the log.
 func memoryLimit() string {
 	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
 		return config.Size(limit).String()

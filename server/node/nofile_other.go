@@ -4,5 +4,5 @@ package node
 
 import "math"
 
-// RaiseDescriptorLimit does nothing where processes have no such limit.
+// RaiseDescriptorLimit does nothing, because processes have no such limit here.
 func RaiseDescriptorLimit() (uint64, error) { return math.MaxInt32, nil }

@@ -14,7 +14,7 @@ import (
 //go:embed demo/index.html
 var demoPage string
 
-// demo is what the page says of the server that it came from.
+// demo is what the page shows about the server.
 type demo struct {
 	Mode, Version string
 	Publish       bool
@@ -22,8 +22,8 @@ type demo struct {
 	Command       string // publishes to the channel that the page subscribes to
 }
 
-// publicHandler answers what comes to the public port and is for no WebSocket
-// endpoint: the demo page and the health check. It may be called concurrently.
+// publicHandler serves the requests to the public port that are not for an endpoint of
+// the engine: the demo page and the health check. It may be called concurrently.
 func publicHandler(d demo) (http.Handler, error) {
 	page, policy, err := renderDemo(d)
 	if err != nil {
@@ -62,7 +62,7 @@ func renderDemo(d demo) (page []byte, policy string, err error) {
 	return b.Bytes(), policy, nil
 }
 
-// alive answers /healthz: that it answers is all there is to say.
+// alive answers /healthz.
 func alive(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "ok\n")
