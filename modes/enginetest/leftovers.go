@@ -20,6 +20,7 @@ var leftoverCases = []suiteCase{
 	{"leftovers/churn while publications flow", testChurnFlow},
 	{"leftovers/node stops", testNodeStops},
 	{"leftovers/subscriptions that wait for Redis", testSubscribeFar},
+	{"leftovers/random endings", testRandomEndings},
 }
 
 // usage is what connections must give back.

@@ -26,7 +26,7 @@ func parallelCases() [][]suiteCase {
 		handshakeCases, refusalCases, httpCases, addressCases,
 		frameCases, closeCases, deflateCases,
 		sessionCases, tokenCases, subscribeCases, pingCases,
-		fanoutCases, rawCases, streamCases, slowCases,
+		fanoutCases, rawCases, streamCases, slowCases, largeCases, unreadCases,
 		gapCases, drainCases,
 	}
 }

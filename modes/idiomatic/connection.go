@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -23,24 +24,28 @@ type connection struct {
 	protocol wire.Protocol
 	deflate  bool  // permessage-deflate has been negotiated
 	queue    queue // from the hub and the session to write
-	ending   atomic.Pointer[ending]
-	engine   *Engine
-	ws       *websocket.Conn // set before read and write start
-	stream   *stream         // in its stead, over HTTP
-	socket   *socket
-	id       session.ID
-	address  admission.Address // that it counts as one of
-	left     atomic.Int32      // goroutines that have ended
-	mailbox  mailbox           // from the bus to write
+	// throttled says that the reader waits for the queue.
+	throttled atomic.Bool
+	ending    atomic.Pointer[ending]
+	engine    *Engine
+	ws        *websocket.Conn // set before read and write start
+	stream    *stream         // in its stead, over HTTP
+	socket    *socket
+	id        session.ID
+	address   admission.Address // that it counts as one of
+	left      atomic.Int32      // goroutines that have ended
+	mailbox   mailbox           // from the bus to write
 
 	mu       sync.Mutex // guards what follows; never held across I/O
 	session  session.Session
 	greeted  bool // the connect command has been answered
+	excess   bool // the message at hand has more answers than a message may have
 	pinged   bool // an RFC 6455 ping waits for its pong
 	ended    bool // no more members, references or messages may be added
 	channels map[string]*subscription
 	// answers and last are the ends of a chain that flush will queue.
 	answers, last *message
+	answerBytes   int // of them
 	// account and expiry are there where the client came with a token.
 	account *session.Account
 	expiry  *time.Timer
@@ -54,8 +59,9 @@ type ending struct {
 	linger bool       // the client may be sending still
 	// disconnect is what frame says.
 	disconnect wire.Disconnect
-	// limit resets the socket when closing takes too long.
+	// limit resets the socket when closing takes too long, see connection.overtime.
 	limit *time.Timer
+	watch liveness.Watch // belongs to limit
 }
 
 // dropped is the metrics label for what is not sent because of the ending.
@@ -89,7 +95,7 @@ func newConnection(e *Engine, p wire.Protocol, s *socket) *connection {
 		engine: e, id: session.NewID(), protocol: p, socket: s,
 		// A request before this one may have been a handshake.
 		deflate: s.frames.deflate && !p.OverHTTP(),
-		queue:   newQueue(e.send, e.limits.MaxQueuedBytes, e.stats),
+		queue:   newQueue(e.send, e.limits.MaxQueuedBytes, e.stats, s),
 	}
 }
 
@@ -100,6 +106,7 @@ func (c *connection) form() wire.Form { return c.protocol.Form(c.deflate) }
 // engine.
 func (c *connection) start(ws *websocket.Conn) {
 	c.ws = ws
+	c.socket.patience.Store(int64(liveness.WriteTimeout(&c.engine.limits)))
 	// What is to be compressed comes compressed: see message.
 	ws.EnableWriteCompression(false)
 	c.opened()
@@ -120,7 +127,10 @@ func (c *connection) close(e *ending) bool {
 	if c.ending.Load() != nil {
 		return false
 	}
-	e.limit = time.AfterFunc(modes.CloseWait, c.socket.reset)
+	if c.queue.bytes.Load() > 0 {
+		e.watch.Begin(modes.Now(), c.socket.flow())
+	}
+	e.limit = time.AfterFunc(modes.CloseWait, c.overtime)
 	if !c.ending.CompareAndSwap(nil, e) {
 		e.limit.Stop()
 		return false
@@ -128,6 +138,19 @@ func (c *connection) close(e *ending) bool {
 	c.engine.stats.Disconnected.WithLabelValues(e.reason).Inc()
 	c.queue.wake()
 	return true
+}
+
+// overtime resets a connection that takes too long to close, unless its client is
+// still receiving.
+func (c *connection) overtime() {
+	e := c.ending.Load()
+	wait, over := e.watch.Closing(modes.Now(), c.socket.flow(), int(c.queue.bytes.Load()))
+	switch {
+	case over:
+		c.socket.reset()
+	case c.left.Load() < 2:
+		e.limit.Reset(wait)
+	}
 }
 
 // abandon ends the connection with hardly any time for the client.
@@ -175,7 +198,7 @@ func (c *connection) end() {
 		}
 	}
 	c.channels = nil
-	c.answers, c.last = nil, nil
+	c.answers, c.last, c.answerBytes = nil, nil, 0
 }
 
 // member makes a connection that is not upgraded yet a member of channels, for
@@ -214,10 +237,6 @@ func (c *connection) drop(reason string) {
 
 func (c *connection) dropAll(messages []*message, reason string) {
 	for _, m := range messages {
-		if m.passed != nil {
-			close(m.passed)
-			continue
-		}
 		c.engine.stats.Dropped.WithLabelValues(reason).Add(m.frames())
 		c.queue.done(int(m.bytes()))
 	}
@@ -235,6 +254,7 @@ func (c *connection) leave() {
 func (c *connection) finish() {
 	ending := c.ending.Load()
 	ending.limit.Stop()
+	c.socket.patience.Store(0)
 	if c.stream == nil {
 		// Nothing can be done about an error here.
 		_ = c.socket.Close()

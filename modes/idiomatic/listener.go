@@ -49,8 +49,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.config.TLS == nil {
 		return s, nil
 	}
-	s.secure = tls.Server(conn, l.config.TLS)
-	return secureSocket{s}, nil
+	s.secure = tls.Server(transport{conn, s}, l.config.TLS)
+	return socketConn{s}, nil
 }
 
 // socketKey is under which a request's context knows its socket.

@@ -21,9 +21,6 @@ type message struct {
 	// next is what the same connection is sent right after. Answers to one
 	// message of the client take one place in its queue together.
 	next *message
-	// passed is closed when the writer comes by. Such a message marks a place in
-	// the queue and is not sent.
-	passed chan struct{}
 	// received is when the bus brought the publication, on the one message whose
 	// write tells how long it took; else 0.
 	received modes.Instant

@@ -10,7 +10,7 @@ import (
 // writer may have seen by then. That must not keep it from the backlog: what a client
 // is due before the end would be dropped, and counted as waiting for ever.
 func TestQueueWokenLate(t *testing.T) {
-	q := newQueue(1, 1<<20, modes.NewStats())
+	q := newQueue(1, 1<<20, modes.NewStats(), nil)
 	messages := []*message{{size: 1}, {size: 1}, {size: 1}}
 	for _, m := range messages {
 		if !q.add(m) {

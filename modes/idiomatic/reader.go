@@ -149,15 +149,11 @@ func (c *connection) throttle() {
 	if !c.queue.crowded() {
 		return
 	}
-	c.mu.Lock()
-	if c.ended {
-		c.mu.Unlock()
-		return
-	}
-	mark := &message{passed: make(chan struct{})}
-	c.queue.add(mark)
-	c.mu.Unlock()
-	<-mark.passed
+	c.throttled.Store(true)
+	c.queue.wait()
+	c.throttled.Store(false)
+	// It is not the client for whom a message that has begun has waited.
+	c.socket.renewDeadline()
 }
 
 // endingOf says how a connection ends whose reader ended with err.

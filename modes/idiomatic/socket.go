@@ -34,6 +34,9 @@ type socket struct {
 	// extension goes into the response in place of what gorilla accepts offers with;
 	// empty: nothing does.
 	extension string
+	// patience is how many nanoseconds the client of an upgraded connection, or a stream, may
+	// take nothing while something is being written; 0: it is neither.
+	patience atomic.Int64
 	// gone is why the client of a stream over HTTP cannot be read from any more.
 	gone atomic.Pointer[error]
 
@@ -99,7 +102,7 @@ func (s *socket) refuse(refusal *admission.Refusal) {
 	s.stats.Refuse(refusal)
 	// The client may be gone.
 	_ = s.SetDeadline(time.Now().Add(lingerTime))
-	_, _ = s.sender().Write(handshake.Response(refusal, ""))
+	_, _ = s.Write(handshake.Response(refusal, ""))
 	_ = s.CloseWrite()
 	var buffer [512]byte
 	for range handshake.MaxDiscardedReads {
@@ -141,6 +144,14 @@ func (s *socket) setDeadline() error {
 		return s.SetReadDeadline(time.Time{})
 	}
 	return s.SetReadDeadline(time.Now().Add(s.timeout))
+}
+
+// renewDeadline has the time begin anew that the message which has begun may take.
+func (s *socket) renewDeadline() {
+	if s.deadline != 0 && s.err == nil {
+		// A closed socket needs no deadline.
+		_ = s.SetReadDeadline(time.Now().Add(s.timeout))
+	}
 }
 
 // discard reads until the peer closes or the socket is closed.
@@ -187,5 +198,5 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if h.extension != wire.DeflateResponse {
 		s.extension = h.extension
 	}
-	return conn, rw, nil
+	return socketConn{s}, rw, nil
 }

@@ -6,11 +6,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"time"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -48,6 +48,7 @@ func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol)
 	}
 	c.stream = &stream{w, http.NewResponseController(w)}
 	maps.Copy(w.Header(), handshake.StreamHeader(e.config.Admission, p, r.Host, r.Header.Get("Origin")))
+	s.patience.Store(int64(liveness.WriteTimeout(&e.limits)))
 	// The stream's end is the connection's, as the header says.
 	w.Header().Set("Transfer-Encoding", "identity")
 	w.WriteHeader(http.StatusOK)
@@ -68,8 +69,6 @@ func (e *Engine) stream(w http.ResponseWriter, r *http.Request, p wire.Protocol)
 
 // writeStream writes one message, which flushStream sends.
 func (c *connection) writeStream(m *message) error {
-	// net/http has no connection whose deadline cannot be set.
-	_ = c.stream.controller.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := c.stream.w.Write(m.payload)
 	return err
 }

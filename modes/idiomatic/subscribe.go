@@ -47,8 +47,14 @@ func (c *connection) Send(reply *protocol.Reply) {
 	c.reply(newMessage(wire.ReplyFrame(c.protocol, reply), false))
 }
 
-// reply adds a message to those that flush will queue; mu is held.
+// reply adds a message to those that flush will queue; mu is held. The answers to one
+// message are bounded as what waits is.
 func (c *connection) reply(m *message) {
+	if c.answerBytes += m.size; c.excess || c.answerBytes > c.engine.limits.MaxQueuedBytes && c.answers != nil {
+		c.excess = true
+		c.engine.stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Inc()
+		return
+	}
 	if c.last == nil {
 		c.answers = m
 	} else {
@@ -59,13 +65,15 @@ func (c *connection) reply(m *message) {
 
 // flush queues what reply has gathered; mu is held.
 func (c *connection) flush() {
-	answers := c.answers
-	c.answers, c.last = nil, nil
-	if answers == nil || c.ended || !c.enqueue(answers) {
-		return
+	answers, excess := c.answers, c.excess
+	c.answers, c.last, c.answerBytes, c.excess = nil, nil, 0, false
+	if answers != nil && !c.ended && c.enqueue(answers) {
+		c.engine.stats.FramesOut.Add(uint64(answers.frames()))
+		c.engine.stats.BytesOut.Add(uint64(answers.bytes()))
 	}
-	c.engine.stats.FramesOut.Add(uint64(answers.frames()))
-	c.engine.stats.BytesOut.Add(uint64(answers.bytes()))
+	if excess {
+		c.close(slow())
+	}
 }
 
 // Disconnect implements session.Peer.

@@ -9,16 +9,14 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
-
-// writeTimeout is how long a client may take nothing at all, while bytes wait
-// for it: longer than it may leave a ping unanswered.
-const writeTimeout = 40 * time.Second
 
 // write is the connection's writer goroutine.
 func (c *connection) write() {
 	defer c.leave()
+	defer c.queue.close()
 	c.writeMessages()
 	c.detach()
 	c.farewell(c.ending.Load())
@@ -44,6 +42,7 @@ func (c *connection) writeMessages() {
 	} else {
 		due.Stop()
 	}
+	var watch liveness.Watch
 	for c.ending.Load() == nil {
 		c.runTasks()
 		var err error
@@ -53,12 +52,16 @@ func (c *connection) writeMessages() {
 		case <-pings:
 			var asked bool
 			if asked, err = c.ping(); asked && l.PongTimeout > 0 {
+				watch = liveness.Watch{}
 				due.Reset(l.PongTimeout)
 				late = due.C
 			}
 		case <-late:
-			late = nil
-			c.overdue()
+			if wait := c.overdue(&watch); wait > 0 {
+				due.Reset(wait)
+			} else {
+				late = nil
+			}
 		}
 		if err != nil {
 			c.close(writeFailed(err))
@@ -99,9 +102,6 @@ func (c *connection) writeBacklog(backlog []*message) error {
 // writeChain sends m and what follows it.
 func (c *connection) writeChain(m *message) (err error) {
 	for ; m != nil; m = m.next {
-		if m.passed != nil {
-			close(m.passed)
-		}
 		if err == nil && m.kind != 0 {
 			err = c.writeMessage(m)
 			if err == nil && m.received != 0 {
@@ -118,20 +118,14 @@ func (c *connection) writeMessage(m *message) error {
 	if c.stream != nil {
 		return c.writeStream(m)
 	}
-	deadline := time.Now().Add(writeTimeout)
 	if m.kind == websocket.PingMessage || m.kind == websocket.PongMessage {
-		return c.ws.WriteControl(m.kind, m.payload, deadline)
+		return c.ws.WriteControl(m.kind, m.payload, time.Time{})
 	}
 	if m.frame != nil {
 		// Nobody else writes, gorilla included.
-		if err := c.socket.SetWriteDeadline(deadline); err != nil {
-			return err
-		}
 		_, err := c.socket.Write(m.frame)
 		return err
 	}
-	// gorilla keeps the deadline for later and cannot fail.
-	_ = c.ws.SetWriteDeadline(deadline)
 	if m.prepared != nil {
 		return c.ws.WritePreparedMessage(m.prepared)
 	}
@@ -177,8 +171,9 @@ func (c *connection) askable() bool {
 	return c.greeted
 }
 
-// overdue ends the connection if the client owes an answer.
-func (c *connection) overdue() {
+// overdue ends the connection if the client owes an answer, and has what it is to
+// answer; else, or where nothing is owed, it returns when to look again, or 0.
+func (c *connection) overdue(watch *liveness.Watch) (wait time.Duration) {
 	c.mu.Lock()
 	stale := c.protocol.Session() && !c.session.Connected()
 	silent := c.session.AwaitingPong() || c.pinged
@@ -187,8 +182,13 @@ func (c *connection) overdue() {
 	case stale:
 		c.close(goodbye(wire.DisconnectStale))
 	case silent:
-		c.close(goodbye(wire.DisconnectNoPong))
+		wait, d, over := watch.Pong(modes.Now(), c.socket.flow(), int(c.queue.bytes.Load()), c.throttled.Load(), &c.engine.limits)
+		if !over {
+			return wait
+		}
+		c.close(goodbye(d))
 	}
+	return 0
 }
 
 // writeRest sends what is queued, when nothing can be added any more.

@@ -12,8 +12,20 @@ import (
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
+
+// hurt is a connection that has to end, or that is ending and has its close frame
+// due.
+type hurt struct {
+	handle
+	// last is what it is sent last, if anything is, before it may close by itself;
+	// abort says that it is closed at once instead, and counted under reason.
+	last   wire.Frame
+	abort  bool
+	reason string
+}
 
 // hurtBy notes that the connection has to end, without a close frame. It ends
 // before the loop goes on to the next connection or turn, not here, where lists
@@ -21,15 +33,26 @@ import (
 func (l *loop) hurtBy(index uint32, r *record, reason string) {
 	if !r.hurt {
 		r.hurt = true
-		l.hurt = append(l.hurt, hurt{index, reason})
+		l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}, abort: true, reason: reason})
 	}
 }
 
-// finish ends the connections that were hurt.
+// finish ends the connections that were noted. Nothing else sends a close frame or
+// closes a connection, so that whatever writes to one can note that it has to end.
+// What it does may note more, which has its turn.
 func (l *loop) finish() {
 	for i := 0; i < len(l.hurt); i++ {
-		l.close(l.hurt[i].index, l.hurt[i].reason)
+		h := l.hurt[i]
+		r := l.slab.find(h.handle)
+		switch {
+		case r == nil:
+		case h.abort:
+			l.close(h.index, h.reason)
+		case !r.hurt:
+			l.sendLast(h.index, r, h.last)
+		}
 	}
+	clear(l.hurt)
 	l.hurt = l.hurt[:0]
 }
 
@@ -71,6 +94,7 @@ func (l *loop) leaveAll(r *record) {
 // open.
 func (l *loop) detach(index uint32, r *record) {
 	l.wheel.disarm(index)
+	l.forgetWatch(index)
 	l.leaveAll(r)
 	l.leaveAddress(index)
 	l.closeLedger(index)
@@ -80,7 +104,7 @@ func (l *loop) detach(index uint32, r *record) {
 	if r.out != none {
 		o := l.outboxes.remove(r.out)
 		r.out = none
-		l.engine.Stats.Queued.Add(-int64(o.bytes + len(o.sealed)))
+		l.engine.Stats.Queued.Add(-int64(o.queued()))
 		dropped := 0
 		for _, buffer := range o.buffers {
 			dropped += countFrames(r.protocol, buffer)
@@ -97,18 +121,17 @@ func (l *loop) leaveAddress(index uint32) {
 	}
 }
 
-// disconnect sends a close frame, or what its protocol has for one, and waits for
-// the client to close; the connection is out of all audiences at once.
+// disconnect has a close frame sent, or what its protocol has for one, after what is
+// queued and what is in l.reply for it, and waits for the client to close. The
+// connection is out of all audiences at once.
 func (l *loop) disconnect(index uint32, r *record, d wire.Disconnect) {
-	if r.hurt || r.state == closing {
-		return
-	}
-	if r.state != open {
+	switch {
+	case r.hurt || r.state == closing:
+	case r.state != open:
 		l.hurtBy(index, r, d.Reason)
-		return
+	default:
+		l.shut(index, r, label(d), wire.EndFrame(r.protocol, d))
 	}
-	l.ended(r, label(d))
-	l.shut(index, r, wire.EndFrame(r.protocol, d))
 }
 
 // label is what a disconnect is counted as.
@@ -119,18 +142,64 @@ func label(d wire.Disconnect) string {
 	return d.Reason
 }
 
-// shut sends the close frame, if there is one, after what is queued, and gives the
-// client CloseWait to answer it.
-func (l *loop) shut(index uint32, r *record, frame wire.Frame) {
-	// Replies that came before must go before.
-	l.flush(index, r)
+// shut begins to close an open connection; last, if there is such a frame, is the
+// last that it is sent. The client then has CloseWait to answer.
+func (l *loop) shut(index uint32, r *record, reason string, last wire.Frame) {
+	if l.holds(r) {
+		// Of what it sends its close frame still counts.
+		l.again = append(l.again, handle{index, r.generation})
+	}
+	l.ended(r, reason)
 	r.state = closing
+	l.forgetWatch(index)
+	l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}, last: last})
+}
+
+// sendLast sends the last frame of a connection that is closing, if there is one.
+func (l *loop) sendLast(index uint32, r *record, frame wire.Frame) {
 	l.wheel.arm(index, modes.CloseWait)
-	if len(frame) > 0 {
+	switch {
+	case r.out != none:
+		if len(frame) > 0 {
+			l.keep(l.outboxes.items[r.out], frame, 0, true)
+		}
+		l.flushOutbox(index, r)
+		if r.out != none && !r.hurt {
+			l.watch(index).Begin(modes.Now(), liveness.ReadFlow(int(r.fd)))
+		}
+		return
+	case len(frame) > 0:
 		l.write(index, r, frame, true)
 	}
 	if r.out == none && !r.hurt {
 		l.sentAll(index, r)
+	}
+}
+
+// inputEnded acts on the end of what a client sends: it may go on to take what is
+// queued for it.
+func (l *loop) inputEnded(index uint32, r *record) {
+	switch {
+	case r.state == closing:
+		l.closeAnswered(index, r)
+	case r.state == open && r.out != none:
+		r.answered, r.deaf = true, true
+		l.shut(index, r, endReason(r), nil)
+	default:
+		l.hurtBy(index, r, endReason(r))
+	}
+}
+
+// closeAnswered notes that a client whose connection is being closed will send
+// nothing more that counts. It is still sent what is due to it.
+func (l *loop) closeAnswered(index uint32, r *record) {
+	if r.answered {
+		return
+	}
+	r.answered = true
+	if r.out == none {
+		// Not at once: the close frame may be among what finish has yet to do.
+		l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}})
 	}
 }
 
@@ -159,8 +228,69 @@ func (l *loop) fire(index uint32) {
 	case open:
 		l.ping(index, r)
 	case closing:
-		l.hurtBy(index, r, "")
+		l.closeOverdue(index, r)
 	}
+}
+
+// queuedFor is how many bytes wait for a connection.
+func (l *loop) queuedFor(r *record) int {
+	if r.out == none {
+		return 0
+	}
+	return l.outboxes.items[r.out].queued()
+}
+
+// watch returns what is known of a connection that is overdue.
+func (l *loop) watch(index uint32) *liveness.Watch {
+	w := l.watches[index]
+	if w == nil {
+		w = new(liveness.Watch)
+		l.watches[index] = w
+	}
+	return w
+}
+
+// forgetWatch ends what watch has begun, if anything.
+func (l *loop) forgetWatch(index uint32) {
+	if len(l.watches) > 0 {
+		delete(l.watches, index)
+	}
+}
+
+// closeOverdue ends a connection that takes too long to close, unless its client is
+// still receiving.
+func (l *loop) closeOverdue(index uint32, r *record) {
+	wait, over := l.watch(index).Closing(modes.Now(), liveness.ReadFlow(int(r.fd)), l.queuedFor(r))
+	if over {
+		l.hurtBy(index, r, "")
+		return
+	}
+	l.wheel.arm(index, wait)
+}
+
+// pongOverdue ends a connection that has not answered a ping, unless its client has
+// not received that yet.
+func (l *loop) pongOverdue(index uint32, r *record) {
+	wait, d, over := l.watch(index).Pong(modes.Now(), liveness.ReadFlow(int(r.fd)), l.queuedFor(r), l.holds(r), &l.engine.Limits)
+	if over {
+		l.disconnect(index, r, d)
+		return
+	}
+	l.wheel.arm(index, wait)
+}
+
+// writeOverdue ends a connection that is not pinged and takes nothing.
+func (l *loop) writeOverdue(index uint32, r *record) {
+	if r.out == none {
+		l.forgetWatch(index)
+		return
+	}
+	timeout := liveness.WriteTimeout(&l.engine.Limits)
+	if l.watch(index).Stalled(modes.Now(), liveness.ReadFlow(int(r.fd)), timeout) {
+		l.disconnect(index, r, wire.DisconnectSlow)
+		return
+	}
+	l.wheel.arm(index, liveness.CheckInterval(timeout))
 }
 
 // ping asks an open connection whether it is there, or finds that it has not
@@ -176,9 +306,11 @@ func (l *loop) ping(index uint32, r *record) {
 		// It is we who owe an answer, and Redis us; the client may try again.
 		l.wheel.arm(index, limits.HandshakeTimeout)
 	case limits.PingInterval == 0:
+		l.writeOverdue(index, r)
 	case r.session.AwaitingPong():
-		l.disconnect(index, r, wire.DisconnectNoPong)
+		l.pongOverdue(index, r)
 	case r.pinged:
+		l.forgetWatch(index)
 		r.pinged = false
 		l.wheel.arm(index, max(limits.PingInterval-limits.PongTimeout, tick))
 	default:

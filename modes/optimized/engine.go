@@ -177,12 +177,10 @@ func (e *Engine) Deliver(p modes.Publication) {
 	}
 }
 
-// Flush has what Deliver handed to the loops leave now.
+// Flush wakes the loops for what Deliver has handed to them.
 func (e *Engine) Flush() {
 	for _, l := range e.loops {
-		if l.inbox.claim() && !l.lend() {
-			l.inbox.ring()
-		}
+		l.inbox.flush()
 	}
 }
 

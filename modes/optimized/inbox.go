@@ -18,9 +18,9 @@ type publication struct {
 	frames   frames
 }
 
-// lendLimit is how many deliveries the bus makes itself rather than wake a loop
-// for them, see loop.lend. It is about what costs as much as the waking.
-const lendLimit = 16
+// wakeLimit is how many deliveries may gather in an inbox before its loop is woken,
+// although the bus has more publications at hand.
+const wakeLimit = 16
 
 // inbox is how other goroutines reach a loop. It is not bounded by itself: the
 // publications are those of one turn of the loop, and tasks come from workers
@@ -31,7 +31,7 @@ type inbox struct {
 	mu           sync.Mutex // guards what follows
 	publications []publication
 	due          int           // deliveries that they are, about
-	told         bool          // somebody sees to what is in here
+	signalled    bool          // the loop has been woken for what is in here
 	since        modes.Instant // when the first of the publications came
 	tasks        []func()
 	closed       bool
@@ -39,8 +39,8 @@ type inbox struct {
 
 // publish adds a publication, with those of the frames that a wants now: whether
 // it does is decided once, in the order in which the loop takes them. It is dropped
-// where a wants none, and once the loop has ended. The loop is woken where it is
-// much; the caller goes on to claim for the rest.
+// where a wants none, and once the loop has ended. The loop is woken if there is
+// much; the caller goes on to flush for the rest.
 func (b *inbox) publish(a *audience, f frames) {
 	b.mu.Lock()
 	wanted := 0
@@ -61,8 +61,8 @@ func (b *inbox) publish(a *audience, f frames) {
 		}
 		b.publications = append(b.publications, publication{a, f})
 		b.due += wanted
-		wake = b.due > lendLimit && !b.told
-		b.told = b.told || wake
+		wake = b.due > wakeLimit && !b.signalled
+		b.signalled = b.signalled || wake
 	}
 	b.mu.Unlock()
 	if wake {
@@ -70,26 +70,25 @@ func (b *inbox) publish(a *audience, f frames) {
 	}
 }
 
-// claim returns whether there are publications that nobody sees to yet: then the
-// caller has to.
-func (b *inbox) claim() bool {
+// flush wakes the loop if there are publications that it has not been woken for.
+func (b *inbox) flush() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.told || len(b.publications) == 0 {
-		return false
+	wake := !b.signalled && len(b.publications) > 0
+	b.signalled = b.signalled || wake
+	b.mu.Unlock()
+	if wake {
+		b.ring()
 	}
-	b.told = true
-	return true
 }
 
 // post adds a task for the loop to run. False: the loop has ended, the task will
 // not run.
 func (b *inbox) post(task func()) bool {
 	b.mu.Lock()
-	open, wake := !b.closed, !b.told
+	open, wake := !b.closed, !b.signalled
 	if open {
 		b.tasks = append(b.tasks, task)
-		b.told = true
+		b.signalled = true
 	}
 	b.mu.Unlock()
 	if wake {
@@ -116,7 +115,7 @@ func (b *inbox) take(publications []publication, tasks []func(), left []leaving)
 	}
 	takenPublications, takenTasks := b.publications, b.tasks
 	b.publications, b.tasks = publications[:0], tasks[:0]
-	b.due, b.told = 0, false
+	b.due, b.signalled = 0, false
 	return takenPublications, b.since, takenTasks
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	// never is the due time of input that somebody else watches.
-	never = math.MaxInt64
+	never time.Duration = math.MaxInt64
 	// spareParsers is how many parsers a loop keeps for reuse, and sparePayload
 	// the largest message buffer it keeps with one.
 	spareParsers = 64
@@ -25,8 +25,8 @@ const (
 // is unfinished.
 type input struct {
 	connection handle
-	due        int64  // when it has to be finished, Unix nanoseconds
-	bytes      []byte // of a request, or sent ahead of the 101
+	due        time.Duration // when it has to be finished, since the loop's start
+	bytes      []byte        // of a request, sent ahead of the 101, or held back
 	preface    handshake.Preface
 	parser     *parser // of an upgraded connection
 }
@@ -48,7 +48,8 @@ func (l *loop) input(index uint32, r *record, data []byte) {
 	}
 }
 
-// messages acts on the frames in data.
+// messages acts on the frames in data, until so much is to be sent in answer that
+// the client is not heard for now.
 func (l *loop) messages(index uint32, r *record, data []byte) {
 	p := l.parser
 	if r.in != none {
@@ -57,6 +58,7 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 	p.deflate = r.deflate
 	greeted := r.session.Greeted()
 	completed := false
+	var rest []byte
 	for {
 		var f found
 		f, data = p.next(data)
@@ -69,17 +71,48 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 			p.reset()
 			break
 		}
+		if len(l.reply) >= replyRoom || r.out != none {
+			l.flush(index, r)
+			if l.holds(r) {
+				rest = data
+				break
+			}
+		}
 	}
 	l.greet(index, r, greeted)
 	switch {
-	case !p.unfinished():
+	case len(rest) == 0 && !p.unfinished():
 		l.discardInput(r)
+		return
 	case r.in == none:
 		r.in = l.inputs.add(&input{connection: handle{index, r.generation}, due: l.finishBy(), parser: p})
 		l.parser = l.newParser()
 	case completed:
 		l.inputs.items[r.in].due = l.finishBy()
 	}
+	if len(rest) > 0 {
+		l.inputs.items[r.in].bytes = append([]byte(nil), rest...)
+	}
+}
+
+// resumeInput goes on with what has come from a client and was not acted on when the
+// client had too much to take. False: there is none.
+func (l *loop) resumeInput(index uint32, r *record) bool {
+	if r.in != none {
+		if in := l.inputs.items[r.in]; in.parser != nil && len(in.bytes) > 0 {
+			held := in.bytes
+			in.bytes = nil
+			l.messages(index, r, held)
+			l.flush(index, r)
+			return true
+		}
+	}
+	if s := l.secureOf(index); s != nil && s.held {
+		s.held = false
+		l.unseal(index, r, s.pipe.in)
+		return true
+	}
+	return false
 }
 
 // greet begins to ping a client that has been greeted since before was asked.
@@ -90,9 +123,11 @@ func (l *loop) greet(index uint32, r *record, before bool) {
 }
 
 // finishBy is when a message that begins now has to be complete.
-func (l *loop) finishBy() int64 {
-	return l.now.Add(l.engine.Limits.HandshakeTimeout).UnixNano()
-}
+func (l *loop) finishBy() time.Duration { return l.clock() + l.engine.Limits.HandshakeTimeout }
+
+// clock is the time of this turn, since the loop's start: what is measured does not
+// depend on what the wall clock is set to.
+func (l *loop) clock() time.Duration { return l.now.Sub(l.wheel.start) }
 
 // act acts on one thing that the parser found.
 func (l *loop) act(index uint32, r *record, f *found) {
@@ -102,12 +137,11 @@ func (l *loop) act(index uint32, r *record, f *found) {
 	switch {
 	case f.event == violation:
 		if r.state == closing {
-			l.hurtBy(index, r, "")
+			l.closeAnswered(index, r)
 			return
 		}
 		r.deaf = true
-		l.ended(r, f.end.Reason)
-		l.shut(index, r, wire.CloseFrame(f.end))
+		l.shut(index, r, f.end.Reason, wire.CloseFrame(f.end))
 	case f.op == ws.OpClose:
 		l.closed(index, r, f.payload)
 	case r.state != open:
@@ -155,16 +189,12 @@ func (l *loop) inflate(f *found) {
 // closed acts on the client's close frame.
 func (l *loop) closed(index uint32, r *record, body []byte) {
 	if r.state == closing {
-		r.answered = true
-		if r.out == none {
-			l.hurtBy(index, r, "")
-		}
+		l.closeAnswered(index, r)
 		return
 	}
 	reply, d := wire.CloseReply(body)
 	r.answered = true
-	l.ended(r, label(d))
-	l.shut(index, r, reply)
+	l.shut(index, r, label(d), reply)
 }
 
 // countReply counts one frame sent in answer to one received.
@@ -211,12 +241,17 @@ func (l *loop) sweepInputs() {
 	if len(l.inputs.items) == len(l.inputs.unused) {
 		return
 	}
-	now := l.now.UnixNano()
+	now := l.clock()
 	for _, in := range l.inputs.items {
 		if in == nil || in.parser == nil || in.due > now {
 			continue
 		}
-		if r := l.slab.find(in.connection); r != nil && r.state == open {
+		switch r := l.slab.find(in.connection); {
+		case r == nil || r.state != open:
+		case l.holds(r) || len(in.bytes) > 0:
+			// It is not the client for whom it waits.
+			in.due = l.finishBy()
+		default:
 			l.disconnect(in.connection.index, r, wire.DisconnectSlow)
 		}
 	}

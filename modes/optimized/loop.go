@@ -5,7 +5,6 @@ package optimized
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -35,8 +35,7 @@ const (
 var listenerToken = netpoll.Token{Index: none}
 
 // loop is one event loop. Everything but the inbox, busy, audiences' wants, and
-// what does not change after newLoop belongs to the goroutine that turns it: its
-// own, run, or, while that one rests, one that delivers, see lend.
+// what does not change after newLoop belongs to its own goroutine, run.
 type loop struct {
 	engine  *Engine
 	number  int
@@ -45,13 +44,7 @@ type loop struct {
 	busy    atomic.Int64  // nanoseconds that it was not waiting, up to its last rest
 	stopped chan struct{} // closed when run has ended
 
-	// turning is held by who turns the loop, through all its reads and writes: it
-	// stands for what one goroutine would own, and nobody waits for it but run, for
-	// the end of a turn that was lent.
-	turning sync.Mutex
-
 	now        time.Time // of this turn
-	alarm      time.Time // when run wakes up by itself
 	ready      bool      // there may be events that Readable will not announce
 	again      []handle  // who has more to read, or acceptAgain
 	spareAgain []handle
@@ -66,7 +59,8 @@ type loop struct {
 	addresses map[uint32]admission.Address
 	ledgers   map[uint32]*ledger // by the record's index
 	expiries  expiries
-	hurt      []hurt // connections that end before the loop goes on
+	watches   map[uint32]*liveness.Watch // of connections that are overdue, by the record's index
+	hurt      []hurt                     // connections that end before the loop goes on
 
 	// security is nil where TLS is not spoken.
 	security *security
@@ -100,12 +94,6 @@ type loop struct {
 // acceptAgain in loop.again says that more sockets may wait to be accepted.
 var acceptAgain = handle{index: none}
 
-// hurt is a connection that has to end, and why.
-type hurt struct {
-	index  uint32
-	reason string
-}
-
 func newLoop(e *Engine, number, listener int) (*loop, error) {
 	poller, err := netpoll.New()
 	if err != nil {
@@ -117,6 +105,7 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 		buffer:    make([]byte, readBuffer),
 		addresses: make(map[uint32]admission.Address),
 		ledgers:   make(map[uint32]*ledger),
+		watches:   make(map[uint32]*liveness.Watch),
 		now:       time.Now(),
 	}
 	l.inbox.wake = make(chan struct{}, 1)
@@ -143,12 +132,10 @@ func (l *loop) release() error {
 // run turns the loop until stop is closed. It returns with all connections
 // closed.
 func (l *loop) run(stop <-chan struct{}) error {
-	l.turning.Lock()
-	defer l.turning.Unlock()
 	defer l.end()
 	idle := time.NewTimer(farAway)
 	defer idle.Stop()
-	l.alarm = time.Now().Add(farAway)
+	alarm := time.Now().Add(farAway) // when idle fires
 	l.ready = true
 	rested := true
 	var woke time.Time
@@ -191,50 +178,21 @@ func (l *loop) run(stop <-chan struct{}) error {
 		l.busy.Add(int64(rest.Sub(woke)))
 		// An alarm that has become too early is left: that costs a turn, and less
 		// often than setting it anew before each rest.
-		if at, ok := l.deadline(); ok && at.Before(l.alarm) {
-			l.alarm = at
+		if at, ok := l.deadline(); ok && at.Before(alarm) {
+			alarm = at
 			idle.Reset(at.Sub(rest))
 		}
-		var readable, rang, stopping bool
-		l.turning.Unlock()
 		select {
 		case <-stop:
-			stopping = true
+			return nil
 		case <-l.poller.Readable():
-			readable = true
+			l.ready = true
 		case <-l.inbox.wake:
 		case <-idle.C:
-			rang = true
-		}
-		l.turning.Lock()
-		switch {
-		case stopping:
-			return nil
-		case readable:
-			l.ready = true
-		case rang:
-			l.alarm = time.Now().Add(farAway)
+			alarm = time.Now().Add(farAway)
 			idle.Reset(farAway)
 		}
 	}
-}
-
-// lend has the caller deliver what is in the inbox, if the loop rests. That saves
-// handing over: a switch of goroutines, and the loop's looking round when it wakes
-// up and before it rests again, which is more than what one write of a message
-// costs outside the kernel. False: the loop has to wake up, to do it itself or for
-// what has come of it.
-func (l *loop) lend() bool {
-	if !l.turning.TryLock() {
-		return false
-	}
-	defer l.turning.Unlock()
-	l.now = time.Now()
-	l.wheel.tell(l.now)
-	l.empty()
-	l.busy.Add(int64(time.Since(l.now)))
-	at, ok := l.deadline()
-	return len(l.again) == 0 && (!ok || !at.Before(l.alarm))
 }
 
 // end closes every connection and tells those who wait for the loop.
@@ -363,7 +321,15 @@ func (l *loop) readAgain() {
 // read takes what one connection has sent, at most a buffer of it. more says
 // that there is something behind what one read takes, if only the end.
 func (l *loop) read(index uint32, r *record, more bool) {
-	if r.state == securing && l.shakeFull(index) {
+	if r.state == securing && l.shakeFull(index) || l.holds(r) {
+		return
+	}
+	if l.resumeInput(index, r) {
+		// It has its turn again, after all others, unless it is not to be read
+		// for now.
+		if !r.hurt && !l.holds(r) {
+			l.again = append(l.again, handle{index, r.generation})
+		}
 		return
 	}
 	buffer := l.buffer
@@ -378,7 +344,7 @@ func (l *loop) read(index uint32, r *record, more bool) {
 		}
 		l.received(index, r, buffer[:n])
 	case errno == 0:
-		l.hurtBy(index, r, endReason(r))
+		l.inputEnded(index, r)
 	case errno == unix.EAGAIN:
 	default:
 		l.hurtBy(index, r, resetReason(r))

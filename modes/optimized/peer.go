@@ -19,22 +19,32 @@ type peer struct {
 	index  uint32
 	record *record
 	id     session.ID // room to make one: a cipher.Block lets its arguments escape
+	// answers is how many bytes the message at hand, or the event, has been answered
+	// with.
+	answers int
 }
 
 var _ session.Peer = (*peer)(nil)
 
-func (p *peer) at(index uint32, r *record) { p.index, p.record = index, r }
+func (p *peer) at(index uint32, r *record) { p.index, p.record, p.answers = index, r, 0 }
 
 func (p *peer) handle() handle { return handle{p.index, p.record.generation} }
 
 func (p *peer) ClientID() string { return p.loop.engine.ids.seal(&p.id, p.loop.number, p.handle()) }
 
 func (p *peer) Send(reply *protocol.Reply) {
-	l := p.loop
+	l, before := p.loop, len(p.loop.reply)
 	l.engine.Stats.Answered(reply)
-	before := len(l.reply)
 	l.reply = wire.AppendReply(l.reply, p.record.protocol, reply)
-	l.countReply(len(l.reply) - before)
+	size := len(l.reply) - before
+	if p.answers += size; p.answers > l.engine.Limits.MaxQueuedBytes && p.answers > size {
+		// Whatever its client takes, no message is worth so many answers.
+		l.reply = l.reply[:before]
+		l.engine.Stats.Dropped.WithLabelValues(wire.DisconnectSlow.Reason).Inc()
+		l.disconnect(p.index, p.record, wire.DisconnectSlow)
+		return
+	}
+	l.countReply(size)
 }
 
 func (p *peer) Disconnect(d wire.Disconnect) { p.loop.disconnect(p.index, p.record, d) }

@@ -3,6 +3,7 @@
 package optimized
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -40,6 +41,7 @@ type security struct {
 type secure struct {
 	conn *tls.Conn
 	pipe pipe
+	held bool // there is more in pipe or conn, for when the client is read again
 }
 
 // pipe is the net.Conn under a secure. After the handshake it belongs to the loop,
@@ -180,13 +182,17 @@ func (l *loop) unseal(index uint32, r *record, received []byte) {
 				// net/http has it, with what is left.
 				return
 			}
+			if err == nil && l.holds(r) {
+				s.pipe.in, s.held = bytes.Clone(s.pipe.in), true
+				return
+			}
 		}
 		switch {
 		case err == nil:
 			continue
 		case errors.Is(err, errDry):
 		case errors.Is(err, io.EOF):
-			l.hurtBy(index, r, endReason(r))
+			l.inputEnded(index, r)
 		default:
 			l.hurtBy(index, r, resetReason(r))
 		}
@@ -222,6 +228,9 @@ func (l *loop) transmit(index uint32, r *record) bool {
 		n, errno = writeSocket(r.fd, b)
 		switch {
 		case n == len(b):
+			if r.out != none {
+				l.outboxes.items[r.out].gone(n)
+			}
 			return true
 		case errno != 0 && errno != unix.EAGAIN:
 			l.hurtBy(index, r, writeReason(errno))
@@ -233,6 +242,7 @@ func (l *loop) transmit(index uint32, r *record) bool {
 	}
 	o := l.outboxes.items[r.out]
 	o.sealed = append(o.sealed, b[n:]...)
+	o.gone(n)
 	l.engine.Stats.Queued.Add(int64(len(b) - n))
 	return false
 }
@@ -242,7 +252,7 @@ func (l *loop) transmit(index uint32, r *record) bool {
 // is, shared with others.
 func (l *loop) writeSecure(index uint32, r *record, buffer []byte, shared bool) {
 	if r.out != none {
-		l.enqueue(index, r, buffer, 0, shared)
+		l.enqueue(index, r, buffer, shared)
 		return
 	}
 	for sent := 0; sent < len(buffer); {
@@ -253,16 +263,15 @@ func (l *loop) writeSecure(index uint32, r *record, buffer []byte, shared bool) 
 		sent += len(part)
 		if !l.transmit(index, r) {
 			if !r.hurt && sent < len(buffer) {
-				l.enqueue(index, r, buffer, sent, shared)
+				l.enqueueFirst(index, r, buffer, sent, shared)
 			}
 			return
 		}
 	}
 }
 
-// flushSecure is flushOutbox over TLS.
-func (l *loop) flushSecure(index uint32, r *record) {
-	o := l.outboxes.items[r.out]
+// flushSecure is flushPlain over TLS.
+func (l *loop) flushSecure(index uint32, r *record, o *outbox) bool {
 	for len(o.sealed) > 0 || len(o.buffers) > 0 {
 		if len(o.sealed) > 0 {
 			n, errno := writeSocket(r.fd, o.sealed)
@@ -270,33 +279,30 @@ func (l *loop) flushSecure(index uint32, r *record) {
 			case 0:
 				l.engine.Stats.Queued.Add(-int64(n))
 				o.sealed = o.sealed[n:]
+				o.gone(n)
 				continue
 			case unix.EAGAIN:
 			default:
 				l.hurtBy(index, r, writeReason(errno))
 			}
-			return
+			return false
 		}
 		o.sealed = nil
 		for room := sealAhead; room > 0 && len(o.buffers) > 0; {
 			part := o.buffers[0][o.sent:]
 			part = part[:min(len(part), room)]
 			if len(part) > 0 && !l.seal(index, r, part) {
-				return
+				return false
 			}
 			room -= len(part)
 			l.taken(o, len(part))
 		}
 		l.transmit(index, r)
 		if r.hurt {
-			return
+			return false
 		}
 	}
-	l.outboxes.remove(r.out)
-	r.out = none
-	if r.state == closing {
-		l.sentAll(index, r)
-	}
+	return true
 }
 
 // bye tells the client of a connection that nothing more will come (close_notify),

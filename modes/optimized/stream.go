@@ -94,6 +94,10 @@ func (l *loop) keepAlive(index uint32, r *record) {
 		return
 	}
 	l.wheel.arm(index, interval)
+	if r.out != none {
+		// There is something on its way already.
+		return
+	}
 	frame := l.engine.pings[r.protocol]
 	l.engine.Stats.FramesOut.Add(1)
 	l.engine.Stats.BytesOut.Add(uint64(len(frame)))
