@@ -60,6 +60,35 @@ func TestTableHasMediansRangesRatiosAndDefeats(t *testing.T) {
 	}
 }
 
+// TestBeyondTheNoise: every row says whether the difference is beyond the noise.
+func TestBeyondTheNoise(t *testing.T) {
+	r := read(t, folder(t, lossy))
+	for _, c := range []struct{ scenario, point, metric, want string }{
+		{"idle", "200 connections", result.PerConnection, "optimized better than idiomatic"},
+		{"broadcast", "6 a second", result.P99, "optimized worse than idiomatic"},
+		{"broadcast", "6 a second", result.DeliveryCPU, "no"},
+		{"broadcast", "3 a second", result.P99, "not judged"},
+		{"broadcast", "6 a second", result.Max, ""}, // neither more nor less is better
+	} {
+		for _, p := range r.of(c.scenario) {
+			if p.Name != c.point {
+				continue
+			}
+			if got := r.beyondNoise(p, result.MetricOf(c.metric)); got != c.want {
+				t.Errorf("%s, %s, %s: %q, want %q", c.scenario, c.point, c.metric, got, c.want)
+			}
+		}
+	}
+	wants(t, "the table", squeeze(tableText(t, r)), "beyond the noise", "optimized better")
+	path := t.TempDir()
+	if _, err := r.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{result.ReportFile, TableFile} {
+		wants(t, name, fileText(t, filepath.Join(path, name)), "beyond the noise", "optimized worse than idiomatic")
+	}
+}
+
 // TestTableFitsTheTerminal: the same is said on every terminal.
 func TestTableFitsTheTerminal(t *testing.T) {
 	r := read(t, folder(t, lossy))

@@ -71,7 +71,12 @@ func (r *Report) headTable(m markup) table.Writer {
 	for _, a := range r.variants {
 		header = append(header, m.text(a))
 	}
-	t := newTable(append(header, "what bounded it"), 1, len(header))
+	left := []int{1, len(header)}
+	if r.judges() {
+		header = append(header, noiseHeader)
+		left = append(left, len(header))
+	}
+	t := newTable(append(header, "what bounded it"), left...)
 	t.Style().HTML.CSSClass = "figures head"
 	for _, p := range r.points {
 		if p.Scenario == result.LedgerScenario {
@@ -81,7 +86,11 @@ func (r *Report) headTable(m markup) table.Writer {
 		name := m.row(r.folder.Manifest.ScenarioOf(p.Scenario).Title, p.Name)
 		bound := m.of("bounded by", m.text(r.bound(p)))
 		for _, metric := range leading(p) {
-			t.AppendRow(append(append(table.Row{name, m.text(metric.Name)}, r.cells(m, p, metric)...), bound))
+			row := append(table.Row{name, m.text(metric.Name)}, r.cells(m, p, metric)...)
+			if r.judges() {
+				row = append(row, m.of(noiseHeader, m.text(r.beyondNoise(p, metric))))
+			}
+			t.AppendRow(append(row, bound))
 			name, bound = "", ""
 		}
 	}
@@ -108,14 +117,23 @@ func (r *Report) scenarioTable(m markup, points []*result.Point) table.Writer {
 	for _, a := range r.variants {
 		header = append(header, m.text(a))
 	}
-	t := newTable(header)
+	var left []int
+	if r.judges() {
+		left = append(left, len(header))
+		header = append(header, noiseHeader)
+	}
+	t := newTable(header, left...)
 	t.Style().HTML.CSSClass = "figures all"
 	for _, p := range points {
 		if len(points) > 1 {
 			t.AppendRow(append(table.Row{m.mark("point", p.Name)}, make(table.Row, len(r.variants))...))
 		}
 		for _, metric := range p.Metrics() {
-			t.AppendRow(append(table.Row{m.text(metric.Name)}, r.cells(m, p, metric)...))
+			row := append(table.Row{m.text(metric.Name)}, r.cells(m, p, metric)...)
+			if says := r.beyondNoise(p, metric); says != "" {
+				row = append(row, m.of(noiseHeader, m.text(says)))
+			}
+			t.AppendRow(row)
 		}
 		t.AppendRow(append(table.Row{m.text("what bounded it")}, r.each(m, p, func(s []*result.Sample) string {
 			return m.mark("bound", boundSays(commonest(s)))

@@ -39,7 +39,10 @@ func (r *Report) Table(w io.Writer, columns int) error {
 // sideBySide is a table with a column for each variant.
 func (r *Report) sideBySide() string {
 	t := r.headTable(plain)
-	narrow := []table.ColumnConfig{{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20}, {Number: 3 + len(r.variants), WidthMax: 20}}
+	narrow := []table.ColumnConfig{
+		{Number: 1, WidthMax: 18}, {Number: 2, WidthMax: 20},
+		{Number: 3 + len(r.variants), WidthMax: 20}, {Number: 4 + len(r.variants), WidthMax: 20},
+	}
 	for i := range r.variants {
 		narrow = append(narrow, table.ColumnConfig{Number: 3 + i, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
@@ -75,6 +78,9 @@ func (r *Report) stacked(columns int) string {
 					}
 				}
 				b.WriteString(line + "\n")
+			}
+			if says := r.beyondNoise(p, metric); says != "" {
+				fmt.Fprintf(&b, "  %s: %s\n", noiseHeader, says)
 			}
 		}
 		fmt.Fprintf(&b, "what bounded it: %s\n\n", strings.ReplaceAll(r.bound(p), "\n", " "))

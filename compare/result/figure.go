@@ -55,8 +55,8 @@ const (
 	testedFrom  = 4    // values on each side for the Mann-Whitney test to have a say
 )
 
-// Judge compares b with a, the base. With four or more values on both sides, the Mann-
-// Whitney U test decides (p < 0.05, as in benchstat); with two or three, the ranges
+// Judge compares b with a, the base. With four or more values on both sides, the
+// Mann-Whitney U test decides (p < 0.05, as in benchstat); with two or three, the ranges
 // must not overlap. Medians that differ by less than 2% or the metric's Floor are the
 // same in any case.
 func Judge(m Metric, a, b Figure) Verdict {

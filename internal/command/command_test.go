@@ -188,11 +188,11 @@ func TestIgnoredHangup(t *testing.T) {
 		t.Fatal(err)
 	}
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // else it may be ignored already
-	for trap, want := range map[string]string{`trap '' HUP; `: "true\n", "": "false\n"} {
-		cmd := exec.Command("sh", "-c", trap+`exec "$0" ignored`, self)
+	for script, want := range map[string]string{`trap '' HUP; exec "$0" ignored`: "true\n", `exec "$0" ignored`: "false\n"} {
+		cmd := exec.Command("sh", "-c", script, self)
 		cmd.Env = append(os.Environ(), asProgram+"=1")
 		if out, err := cmd.Output(); err != nil || string(out) != want {
-			t.Errorf("%q: got %q, %v, want %q", trap, out, err, want)
+			t.Errorf("%s: got %q, %v, want %q", script, out, err, want)
 		}
 	}
 }
