@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/tandem-ws/tandem/server/config"
 )
 
 // try makes one handshake and returns the status, which is 101 where it is let in.
@@ -96,5 +98,26 @@ func TestPublicInternalListener(t *testing.T) {
 	}
 	if !warned {
 		t.Error("nothing is said of an internal listener that anybody may reach")
+	}
+}
+
+// TestMemoryLimitVariables: both variables set the limit of the Go runtime. A value that
+// the runtime itself cannot read ends the process as a bad variable does.
+func TestMemoryLimitVariables(t *testing.T) {
+	for want, environ := range map[string][]string{
+		"none":     nil,
+		"64MiB":    {"GOMEMLIMIT=64MiB"},
+		"512MiB":   {"MEMORY_LIMIT=512Mi"},
+		"500000KB": {"MEMORY_LIMIT=500MB", "GOMEMLIMIT=64MiB"},
+	} {
+		p := launch(t, append(environ, "ADDR=127.0.0.1:0", "INTERNAL_ADDR=127.0.0.1:0", "EMBEDDED_REDIS_ADDR=127.0.0.1:0", "LOG_FORMAT=json")...)
+		got := p.awaitLog("ready for connections")["memory_limit"].(string)
+		var a, b config.Size
+		if want != "none" && (a.UnmarshalText([]byte(got)) != nil || b.UnmarshalText([]byte(want)) != nil) || a != b || want == "none" && got != want {
+			t.Errorf("%q: the limit is %s, want %s", environ, got, want)
+		}
+	}
+	if code, _, _ := oneShot(t, []string{"GOMEMLIMIT=512MB"}); code != exitUsage {
+		t.Errorf("GOMEMLIMIT=512MB: exit code %d, want %d", code, exitUsage)
 	}
 }

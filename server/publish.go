@@ -50,7 +50,7 @@ func invalidChannel(c *config.Config, channel string) string {
 	if rules.ValidChannel(channel) {
 		return ""
 	}
-	return fmt.Sprintf("%q is not a channel that clients can subscribe to: write 1 to %d bytes of UTF-8 without control characters", channel, c.MaxChannelLength)
+	return fmt.Sprintf("%.64q is not a channel that clients can subscribe to: write 1 to %d bytes of UTF-8 without control characters", channel, c.MaxChannelLength)
 }
 
 // publishOnce returns how many subscribers Redis had for the channel: servers,

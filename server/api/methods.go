@@ -40,7 +40,7 @@ type (
 func (a *API) call(ctx context.Context, name string, params []byte) (wait func() reply) {
 	begin, ok := a.methods[name]
 	if !ok {
-		return done(failure(wire.ErrorMethodNotFound, fmt.Sprintf("%q", name)))
+		return done(failure(wire.ErrorMethodNotFound, fmt.Sprintf("%.64q", name)))
 	}
 	return begin(ctx, params)
 }
@@ -109,7 +109,7 @@ func (a *API) problem(channel string, data []byte) string {
 	case channel == "":
 		return "channel is missing"
 	case !a.Rules.ValidChannel(channel):
-		return fmt.Sprintf("channel %q is not a valid name: 1 to %d bytes of UTF-8 without control characters", channel, a.Rules.MaxChannelLength)
+		return fmt.Sprintf("channel %.64q is not a valid name: 1 to %d bytes of UTF-8 without control characters", channel, a.Rules.MaxChannelLength)
 	case len(data) == 0:
 		return "data is missing"
 	}

@@ -210,12 +210,18 @@ func wanted(t reflect.Type) string {
 	return "not understood"
 }
 
-// outOfBounds checks the tags min, max, zero and oneof.
+// outOfBounds checks the tags min, max, zero and oneof, and for white space around
+// values.
 func outOfBounds(c *Config) (bad []string) {
 	v := reflect.ValueOf(c).Elem()
 	for i := range v.NumField() {
 		field, value := v.Type().Field(i), v.Field(i)
 		name := field.Tag.Get("env")
+		// As a line end at the end of a secret, which then matches no other copy of it.
+		// Keys in PEM have line ends.
+		if text := value.String(); field.Type.Kind() == reflect.String && name != "TOKEN_PUBLIC_KEY" && strings.TrimSpace(text) != text {
+			bad = append(bad, name+": begins or ends with white space: remove it")
+		}
 		if allowed := strings.Fields(field.Tag.Get("oneof")); len(allowed) > 0 {
 			text := fmt.Sprint(value.Interface())
 			if !slices.Contains(allowed, text) {

@@ -204,3 +204,18 @@ func TestForeignVariables(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhiteSpace: what surrounds a value is not taken for a part of it, nor ignored.
+func TestWhiteSpace(t *testing.T) {
+	for _, name := range []string{"TOKEN_SECRET", "API_KEY", "REDIS_PREFIX", "PRIVATE_PREFIX", "TOKEN_JWKS_FILE", "REDIS_URL", "ADDR", "MODE"} {
+		for _, value := range []string{"redis://hunter2\n", " hunter2", "hunter2\t"} {
+			_, err := Load([]string{name + "=" + value}, "linux")
+			if err == nil || !strings.Contains(err.Error(), name) || name != "ADDR" && name != "MODE" && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s=%q: %v", name, value, err)
+			}
+		}
+	}
+	if _, err := Load([]string{"TOKEN_PUBLIC_KEY=-----BEGIN PUBLIC KEY-----\n"}, "linux"); err != nil {
+		t.Error(err)
+	}
+}
