@@ -85,22 +85,22 @@ func TestTable(t *testing.T) {
 	writeTable(&out, Options{Name: "optimized", Repeats: 2, Goals: true, Peers: []Peer{{Name: "other"}}}, all)
 	rows := map[string][]string{}
 	for line := range strings.Lines(out.String()) {
-		if cells := strings.Split(line, "│"); len(cells) == 13 {
+		if cells := strings.Split(line, "│"); len(cells) == 14 {
 			for i := range cells {
 				cells[i] = strings.TrimSpace(cells[i])
 			}
-			rows[cells[1]] = cells[2:12]
+			rows[cells[1]] = cells[2:13]
 		}
 	}
 	for title, want := range map[string]string{
-		"idle connection, one channel":        "B|8.00|-|-|210 (200 to 220)|-|400 B|yes||1 of 4",
-		"connect + subscribe":                 "us|10.0|-|-|12.0|1.20|1.40|yes||1 of 4",
-		"delivery, low rate":                  "us|15.0 (10.0 to 20.0)|12.0|0.900 (0.600 to 1.20)|15.8 (10.5 to 21.0)|1.05|1.08|yes||",
-		"delivery, burst":                     "us|2.00|1.00|0.500|0.200|0.100|0.050|-|1 of 6|",
-		"message, a channel each (*)":         "us|15.0 (10.0 to 20.0)|30.0 (20.0 to 40.0)|2.00|45.0 (20.0 to 70.0)|2.75 (2.00 to 3.50)|3.00|yes||",
-		"the same, against a woken floor (*)": "us|27.5 (20.0 to 35.0)|30.0 (20.0 to 40.0)|1.07 (1.00 to 1.14)|45.0 (20.0 to 70.0)|1.50 (1.00 to 2.00)||||",
-		"idle connection, 9.5 k to 18 k":      "B|0.000|0.000|-|210|-|400 B|yes||",
-		"delivery, 18 k against 1 k":          "|1.00|2.00|2.00|1.20|1.20|1.10|no||",
+		"idle connection, one channel":        "B|8.00|-|-|210 (200 to 220)|-|400 B|yes||1 of 4|more than floor",
+		"connect + subscribe":                 "us|10.0|-|-|12.0|1.20|1.40|yes||1 of 4|more than floor",
+		"delivery, low rate":                  "us|15.0 (10.0 to 20.0)|12.0|0.900 (0.600 to 1.20)|15.8 (10.5 to 21.0)|1.05|1.08|yes|||no",
+		"delivery, burst":                     "us|2.00|1.00|0.500|0.200|0.100|0.050|-|1 of 6||not judged",
+		"message, a channel each (*)":         "us|15.0 (10.0 to 20.0)|30.0 (20.0 to 40.0)|2.00|45.0 (20.0 to 70.0)|2.75 (2.00 to 3.50)|3.00|yes|||no",
+		"the same, against a woken floor (*)": "us|27.5 (20.0 to 35.0)|30.0 (20.0 to 40.0)|1.07 (1.00 to 1.14)|45.0 (20.0 to 70.0)|1.50 (1.00 to 2.00)|||||no",
+		"idle connection, 9.5 k to 18 k":      "B|0.000|0.000|-|210|-|400 B|yes|||unknown",
+		"delivery, 18 k against 1 k":          "|1.00|2.00|2.00|1.20|1.20|1.10|no|||unknown",
 	} {
 		if got := strings.Join(rows[title], "|"); got != want {
 			t.Errorf("%s: %s\nwant %s", title, got, want)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/tandem-ws/tandem/compare/result"
 )
 
 // line is one figure of the table.
@@ -96,7 +98,7 @@ func writeTable(out io.Writer, o Options, all samples) {
 	for _, peer := range o.Peers {
 		header = append(header, peer.Name, "x floor")
 	}
-	t.AppendHeader(append(header, o.Name, "x floor", "goal", "met", "flawed", "disturbed"))
+	t.AppendHeader(append(header, o.Name, "x floor", "goal", "met", "flawed", "disturbed", noiseHeader))
 	var columns []table.ColumnConfig
 	for column := range len(header) + 2 {
 		columns = append(columns, table.ColumnConfig{Number: column + 1, Align: align(column)})
@@ -119,7 +121,7 @@ func writeTable(out io.Writer, o Options, all samples) {
 		if o.Goals {
 			goal, met = l.judge(figure, ratio)
 		}
-		flawed, disturbed, total := 0, 0, 0
+		flawedRuns, disturbed, total := 0, 0, 0
 		for subject := range server + 1 {
 			for _, s := range all.of(l.scenario, subject) {
 				total++
@@ -129,14 +131,14 @@ func writeTable(out io.Writer, o Options, all samples) {
 				if len(s.flaws) == 0 {
 					continue
 				}
-				flawed++
+				flawedRuns++
 				flaws = append(flaws, fmt.Sprintf("%s, %s: %s", l.scenario, o.name(subject), strings.Join(s.flaws, "; ")))
 				if met != "" && (subject == 0 || subject == server) {
 					met = "-" // what was not delivered was not paid for either
 				}
 			}
 		}
-		rows = append(rows, append(row, goal, met, share(flawed, total), share(disturbed, total)))
+		rows = append(rows, append(row, goal, met, share(flawedRuns, total), share(disturbed, total), l.beyondNoise(o, all)))
 	}
 	t.AppendRows(rows)
 	caption := fmt.Sprintf("CPU is the process's, user and system. Flawed: messages or connections were lost. Disturbed: other programs used more than %.2f CPUs.\n"+
@@ -154,6 +156,49 @@ func writeTable(out io.Writer, o Options, all samples) {
 	}
 }
 
+// noiseHeader is the header of the column that beyondNoise fills.
+const noiseHeader = "beyond the noise"
+
+// beyondNoise says which subjects the server spends less or more than by more than the
+// noise.
+func (l line) beyondNoise(o Options, all samples) string {
+	server := len(o.Peers) + 1
+	own := result.FigureOf(values(all.of(l.scenario, server), l.value))
+	names := make(map[result.Verdict][]string)
+	for subject := range server {
+		scenario := l.scenario
+		if subject == 0 {
+			scenario = unitOf(l)
+		}
+		if flawed(all.of(scenario, subject)) || flawed(all.of(l.scenario, server)) {
+			return "not judged"
+		}
+		base := result.FigureOf(values(all.of(scenario, subject), l.value))
+		v := result.Judge(result.Metric{}, base, own)
+		names[v] = append(names[v], o.name(subject))
+	}
+	var parts []string
+	if less := names[result.Better]; len(less) > 0 {
+		parts = append(parts, "less than "+strings.Join(less, ", "))
+	}
+	if more := names[result.Worse]; len(more) > 0 {
+		parts = append(parts, "more than "+strings.Join(more, ", "))
+	}
+	switch {
+	case len(parts) > 0:
+		return strings.Join(parts, "; ")
+	case len(names[result.Unknown]) > 0:
+		return "unknown"
+	case len(names[result.Noise]) > 0:
+		return "no"
+	}
+	return ""
+}
+
+func flawed(runs []sample) bool {
+	return slices.ContainsFunc(runs, func(s sample) bool { return len(s.flaws) > 0 })
+}
+
 // stacked is the table with a line for each subject, for narrow terminals.
 func stacked(o Options, rows []table.Row) string {
 	var b strings.Builder
@@ -168,9 +213,9 @@ func stacked(o Options, rows []table.Row) string {
 				fmt.Fprintf(&b, "  %-10s  %s x floor\n", "", ratio)
 			}
 		}
-		last := len(row) - 4
-		for i, name := range []string{"goal", "met", "flawed", "disturbed"} {
-			if says := cell(last + i); says != "" {
+		last := []string{"goal", "met", "flawed", "disturbed", noiseHeader}
+		for i, name := range last {
+			if says := cell(len(row) - len(last) + i); says != "" {
 				fmt.Fprintf(&b, "  %-10s  %s\n", name, says)
 			}
 		}
