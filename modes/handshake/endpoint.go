@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"net/url"
+	"strings"
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
@@ -57,7 +58,8 @@ func Channels(rules *session.Rules, rawQuery string) ([]string, *admission.Refus
 		}
 		if !seen[channel] {
 			seen[channel] = true
-			channels = append(channels, channel)
+			// It outlives the query, of which it may be a part.
+			channels = append(channels, strings.Clone(channel))
 		}
 	}
 	if len(channels) > rules.MaxChannels {

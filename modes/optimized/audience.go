@@ -3,7 +3,6 @@
 package optimized
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -48,14 +47,12 @@ func (d *directory) deliverable(name []byte) *channel {
 	return d.channels[string(name)]
 }
 
-// enter makes a the audience of loop number for the channel, whose name it
-// clones.
+// enter makes a the audience of loop number for the channel, whose name it keeps.
 func (d *directory) enter(name string, number, loops int, a *audience) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.channels[name]
 	if c == nil {
-		name = strings.Clone(name)
 		c = &channel{name: name}
 		c.audiences = c.room(loops)
 		d.channels[name] = c
