@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tandem-ws/tandem/modes"
 )
 
@@ -39,19 +37,17 @@ func New(opts Options) (*Bus, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	redisOpts, err := opts.redisOptions()
+	redisOpts, topology, err := opts.topology()
 	if err != nil {
 		return nil, err
 	}
-	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
-	b := &Bus{opts: opts, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1)}
-	b.topology = newSingle(redisOpts, &opts)
+	b := &Bus{opts: opts, topology: topology, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1)}
 	probe, notes := newProbe(opts.Prefix), new(notes)
 	for i := range opts.Connections {
-		dialer := &dialer{opts: redisOpts, topology: b.topology, resolver: opts.resolver, pubsub: true}
+		dialer := &dialer{opts: redisOpts, topology: topology, resolver: opts.resolver, use: forPubSub}
 		b.links = append(b.links, newLink(i, &b.opts, dialer, probe, notes))
 	}
-	b.publisher = newPublisher(&b.opts, &dialer{opts: redisOpts, topology: b.topology, resolver: opts.resolver}, probe, notes)
+	b.publisher = newPublisher(&b.opts, &dialer{opts: redisOpts, topology: topology, resolver: opts.resolver}, probe, notes)
 	b.publisher.probed = func() { b.each((*link).notify) }
 	b.publisher.demoted = func() { b.each((*link).doubt) }
 	return b, nil
@@ -213,8 +209,8 @@ func (b *Bus) publish(pub publication) {
 }
 
 // Ready is nil when every link to Redis is up, every channel that has
-// references is subscribed, and the last command was answered. Its error wraps
-// ErrNotConnected and says which link it is and why.
+// references is subscribed, and the last command was answered. Its error says which
+// link it is and why, and wraps ErrNotConnected unless Redis refuses channels.
 func (b *Bus) Ready() error {
 	for i, l := range b.links {
 		if err := l.ready(); err != nil {

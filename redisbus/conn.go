@@ -36,16 +36,25 @@ type step struct {
 	answered func(value) error // unless it is refused; may be nil
 }
 
+// use is what a connection is for.
+type use uint8
+
+const (
+	forCommands use = iota
+	forPubSub       // it receives publications
+	forSentinel     // it leads to a sentinel, not to a master
+)
+
 // logIn sends everything that a new connection needs in one write, and returns
 // the connection, or why it is of no use; then it is closed. A connection for
 // Pub/Sub speaks RESP3 if the server does, so that it may ask for more than
 // subscriptions.
-func logIn(ctx context.Context, nc net.Conn, addr string, opts *redis.Options, pubsub bool) (*conn, error) {
+func logIn(ctx context.Context, nc net.Conn, addr string, opts *redis.Options, use use) (*conn, error) {
 	c := &conn{Conn: nc, addr: addr, timeout: opts.WriteTimeout}
 	interrupted := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	err := c.greet(opts, pubsub)
+	err := c.greet(opts, use)
 	if !interrupted() && err != nil {
-		err = errors.Join(ctx.Err(), err)
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	if err == nil {
 		err = nc.SetDeadline(time.Time{})
@@ -57,7 +66,7 @@ func logIn(ctx context.Context, nc net.Conn, addr string, opts *redis.Options, p
 	return c, nil
 }
 
-func (c *conn) greet(opts *redis.Options, pubsub bool) error {
+func (c *conn) greet(opts *redis.Options, use use) error {
 	var steps []step
 	switch {
 	case opts.Username != "":
@@ -65,7 +74,7 @@ func (c *conn) greet(opts *redis.Options, pubsub bool) error {
 	case opts.Password != "":
 		steps = append(steps, step{command: []string{"AUTH", opts.Password}})
 	}
-	if pubsub {
+	if use == forPubSub {
 		steps = append(steps, step{command: []string{"HELLO", "3"}, optional: true, answered: func(value) error {
 			c.resp3 = true
 			return nil
@@ -77,10 +86,13 @@ func (c *conn) greet(opts *redis.Options, pubsub bool) error {
 	if opts.ClientName != "" {
 		steps = append(steps, step{command: []string{"CLIENT", "SETNAME", opts.ClientName}})
 	}
-	steps = append(steps, step{command: []string{"ROLE"}, optional: true, answered: func(v value) error {
-		c.role = true
-		return notMaster(c.addr, v)
-	}}, step{command: []string{"PING"}})
+	if use != forSentinel {
+		steps = append(steps, step{command: []string{"ROLE"}, optional: true, answered: func(v value) error {
+			c.role = true
+			return notMaster(c.addr, v)
+		}})
+	}
+	steps = append(steps, step{command: []string{"PING"}})
 	c.request = c.request[:0]
 	for _, s := range steps {
 		c.request = appendCommand(c.request, s.command[0], s.command[1:]...)
@@ -194,8 +206,11 @@ func (c *conn) flush() error {
 		c.request = nil
 	}
 	c.request = c.request[:0]
+	if err != nil {
+		return err
+	}
 	// TLS may have something to write of its own when it reads.
-	return errors.Join(err, c.SetWriteDeadline(time.Time{}))
+	return c.SetWriteDeadline(time.Time{})
 }
 
 // maxRequestKept is how much room for commands a connection keeps.

@@ -16,7 +16,7 @@ type dialer struct {
 	opts     *redis.Options
 	topology topology
 	resolver *net.Resolver
-	pubsub   bool // the connections receive publications
+	use      use
 
 	mu     sync.Mutex // guards the rest
 	conn   net.Conn
@@ -42,7 +42,7 @@ func (d *dialer) dial(ctx context.Context, addr string) (*conn, error) {
 	if d.isClosed() {
 		return nil, ErrClosed
 	}
-	nc, err := dial(ctx, d.opts, d.resolver, addr, d.pubsub)
+	nc, err := dial(ctx, d.opts, d.resolver, addr, d.use == forPubSub)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (d *dialer) dial(ctx context.Context, addr string) (*conn, error) {
 		_ = nc.Close()
 		return nil, ErrClosed
 	}
-	return logIn(ctx, nc, addr, d.opts, d.pubsub)
+	return logIn(ctx, nc, addr, d.opts, d.use)
 }
 
 // dial connects to addr, over TLS if the options say so. A name is looked up

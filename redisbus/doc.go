@@ -39,6 +39,12 @@
 // HeartbeatTimeout: a minute. They may pause meanwhile, for about as long as they
 // have been coming: that is how TCP goes on after a window has opened unheard.
 //
+// With Sentinel the URL names sentinels. All of them are asked for each connection,
+// and with each heartbeat; the newest configuration counts, and a minority that has not
+// heard of a failover does not lead back. A subscription to +switch-master at one of
+// them brings the news in between. Once a new master is known, every connection
+// to another server is given up, and nothing is published to it.
+//
 // A server that does not answer ROLE is judged by the probe alone, and one that
 // refuses the probe by the rest; the log says so once.
 //
@@ -65,8 +71,8 @@
 //
 // # What it does not do
 //
-// Redis Cluster, sharded Pub/Sub and Sentinel are not supported: a URL names one
-// Redis. Of the URL's parameters, those for timeouts other than dial_timeout,
+// Redis Cluster and sharded Pub/Sub are not supported: a URL names one Redis, or
+// the sentinels of one. Of the URL's parameters, those for timeouts other than dial_timeout,
 // pool and protocol are overridden. A user with restricted rights needs PING,
 // SUBSCRIBE, UNSUBSCRIBE, PUBLISH, HELLO, ROLE and SELECT, the channels, and those of
 // the probe (tandem.probe.* under the prefix); a channel

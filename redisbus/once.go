@@ -14,21 +14,25 @@ import (
 // disconnects. It returns how many clients of Redis were subscribed. The error
 // holds no password.
 func Send(ctx context.Context, opts Options, channel string, data []byte) (receivers int64, err error) {
-	client, err := once(&opts)
+	o, err := newOnce(&opts)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = client.Close() }()
-	receivers, err = client.Publish(ctx, opts.Prefix+channel, data).Result()
+	c, stop, err := o.connect(ctx, forCommands)
 	if err != nil {
 		return 0, fmt.Errorf("redisbus: publish: %w", err)
 	}
-	return receivers, nil
+	defer stop()
+	v, err := c.do("PUBLISH", opts.Prefix+channel, string(data))
+	if err != nil {
+		return 0, fmt.Errorf("redisbus: publish: %w", err)
+	}
+	return v.number(), nil
 }
 
 // Report is what Probe found.
 type Report struct {
-	Addr      string // host:port, or the path of a Unix socket
+	Addr      string // host:port, or the path of a Unix socket; with Sentinel, the master's
 	Version   string // "Redis" where Redis does not tell
 	RoundTrip time.Duration
 	Delivery  time.Duration // of a message, from PUBLISH until it came back
@@ -38,44 +42,84 @@ type Report struct {
 // and that a message published to a channel under the prefix comes back to a
 // subscriber. Its error says which of it failed, and holds no password.
 func Probe(ctx context.Context, opts Options) (Report, error) {
-	client, err := once(&opts)
+	o, err := newOnce(&opts)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { _ = client.Close() }()
-	r := Report{Addr: client.Options().Addr, Version: "Redis"}
-	// The first command connects too.
-	if err := client.Ping(ctx).Err(); err != nil {
-		return r, fmt.Errorf("redisbus: Redis at %s: %w", r.Addr, err)
+	r := Report{Version: "Redis"}
+	if r.Addr, err = o.topology.master(ctx); err != nil {
+		return r, fmt.Errorf("redisbus: %w", err)
 	}
+	fail := func(err error) (Report, error) {
+		return r, fmt.Errorf("redisbus: Redis at %s: %s", r.Addr, textOf(err))
+	}
+	c, stop, err := o.connect(ctx, forCommands)
+	if err != nil {
+		return fail(err)
+	}
+	defer stop()
 	sent := time.Now()
-	if err := client.Ping(ctx).Err(); err != nil {
-		return r, fmt.Errorf("redisbus: Redis at %s: %w", r.Addr, err)
+	if _, err := c.do("PING"); err != nil {
+		return fail(err)
 	}
 	r.RoundTrip = time.Since(sent)
 	// INFO may be forbidden, and nothing but this line needs it.
-	if info, err := client.Info(ctx, "server").Result(); err == nil {
-		r.Version += versionIn(info)
+	if info, err := c.do("INFO", "server"); err == nil {
+		r.Version += versionIn(string(info.text))
 	}
-	r.Delivery, err = delivery(ctx, client, opts.Prefix+"tandem.check."+rand.Text())
-	if err != nil {
-		return r, fmt.Errorf("redisbus: Redis at %s: %w", r.Addr, err)
+	if r.Delivery, err = o.delivery(ctx, c, opts.Prefix+"tandem.check."+rand.Text()); err != nil {
+		return fail(err)
 	}
 	return r, nil
 }
 
-// delivery is how long a message on channel takes.
-func delivery(ctx context.Context, client *redis.Client, channel string) (time.Duration, error) {
-	pubsub := client.Subscribe(ctx, channel)
-	defer func() { _ = pubsub.Close() }()
-	if _, err := pubsub.Receive(ctx); err != nil {
+// once makes connections without a Bus.
+type once struct {
+	own      *Options
+	opts     *redis.Options
+	topology topology
+}
+
+func newOnce(opts *Options) (*once, error) {
+	opts.setDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	redisOpts, topology, err := opts.topology()
+	if err != nil {
+		return nil, err
+	}
+	return &once{own: opts, opts: redisOpts, topology: topology}, nil
+}
+
+// connect returns a connection that lives until stop is called or ctx ends.
+func (o *once) connect(ctx context.Context, use use) (c *conn, stop func(), err error) {
+	d := &dialer{opts: o.opts, topology: o.topology, resolver: o.own.resolver, use: use}
+	if c, err = d.connect(ctx); err != nil {
+		return nil, nil, err
+	}
+	ended := context.AfterFunc(ctx, func() { _ = c.Close() })
+	return c, func() {
+		ended()
+		_ = c.Close()
+	}, nil
+}
+
+// delivery is how long a message on channel takes that c publishes.
+func (o *once) delivery(ctx context.Context, c *conn, channel string) (time.Duration, error) {
+	subscriber, stop, err := o.connect(ctx, forPubSub)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	if _, err := subscriber.do("SUBSCRIBE", channel); err != nil {
 		return 0, fmt.Errorf("subscribe: %w", err)
 	}
 	sent := time.Now()
-	if err := client.Publish(ctx, channel, "check").Err(); err != nil {
+	if _, err := c.do("PUBLISH", channel, "check"); err != nil {
 		return 0, fmt.Errorf("publish: %w", err)
 	}
-	if _, err := pubsub.ReceiveMessage(ctx); err != nil {
+	if _, err := subscriber.read(); err != nil {
 		return 0, fmt.Errorf("receive what was published: %w", err)
 	}
 	return time.Since(sent), nil
@@ -89,18 +133,4 @@ func versionIn(info string) string {
 		}
 	}
 	return ""
-}
-
-// once returns a client for a few commands.
-func once(opts *Options) (*redis.Client, error) {
-	opts.setDefaults()
-	if err := opts.validate(); err != nil {
-		return nil, err
-	}
-	redisOpts, err := opts.redisOptions()
-	if err != nil {
-		return nil, err
-	}
-	setRedisLog.Do(func() { redis.SetLogger(redisLog{opts.Log}) })
-	return redis.NewClient(redisOpts), nil
 }

@@ -1,18 +1,15 @@
 package redisbus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // CommandLink stands for the connection that publishes, which has no number.
@@ -21,7 +18,11 @@ const CommandLink = -1
 // Options configure a Bus. A zero field means its default.
 type Options struct {
 	// URL of the Redis: redis://user:password@host:port/db, rediss:// for TLS,
-	// or unix:///path. Everything that go-redis's ParseURL accepts. Required.
+	// or unix:///path. Everything that go-redis's ParseURL accepts. Or of
+	// sentinels: redis+sentinel://user:password@host:port,host:port/db?master=name,
+	// rediss+sentinel:// for TLS to both; the user and the password are Redis's, those
+	// of the sentinels are the parameters sentinel_username and sentinel_password.
+	// Required.
 	URL string
 
 	// Prefix stands before every channel in Redis, and nowhere else.
@@ -103,7 +104,7 @@ func (o Options) Validate() error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	_, err := o.redisOptions()
+	_, _, err := o.topology()
 	return err
 }
 
@@ -121,52 +122,43 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// redisOptions are what the connections to Redis have in common.
-func (o *Options) redisOptions() (*redis.Options, error) {
+// formats are the URLs that there are.
+const formats = "want redis://host:port, rediss://host:port, unix:///path or redis+sentinel://host:port,host:port/?master=name"
+
+// topology returns what the URL says of where Redis is, and what all connections
+// to it have in common.
+func (o *Options) topology() (*redis.Options, topology, error) {
 	if o.URL == "" {
-		return nil, errors.New("redisbus: no Redis URL: want redis://host:port, rediss://host:port or unix:///path")
+		return nil, nil, errors.New("redisbus: no Redis URL: " + formats)
 	}
-	opts, err := redis.ParseURL(o.URL)
+	if isSentinel(o.URL) {
+		return o.sentinels()
+	}
+	opts, err := o.parse(o.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	return opts, newSingle(opts, o), nil
+}
+
+// parse returns the options of a URL that names one Redis. No error holds a
+// password.
+func (o *Options) parse(address string) (*redis.Options, error) {
+	opts, err := redis.ParseURL(address)
 	if err != nil {
 		// What url.Parse says repeats the URL, and with it the password.
 		if parse := (*url.Error)(nil); errors.As(err, &parse) {
 			err = parse.Err
-			if strings.Contains(o.URL, "@") {
+			if strings.Contains(address, "@") {
 				err = errors.New("cannot be parsed (special characters in a password must be percent-encoded)")
 			}
 		}
-		return nil, fmt.Errorf("redisbus: bad Redis URL: %w; want redis://host:port, rediss://host:port or unix:///path", err)
+		return nil, fmt.Errorf("redisbus: bad Redis URL: %w; %s", err, formats)
 	}
-	// What parseReply knows.
-	opts.Protocol = 2
-	opts.DisableIdentity = true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	// A command that is repeated may be executed twice. The bus repeats what is
-	// safe to repeat.
-	opts.MaxRetries = -1
-	opts.DialerRetries = 1
 	if opts.DialTimeout == 0 {
 		opts.DialTimeout = o.HeartbeatTimeout
 	}
 	opts.ReadTimeout = o.HeartbeatTimeout
 	opts.WriteTimeout = o.HeartbeatTimeout
-	opts.ContextTimeoutEnabled = true
-	opts.PoolSize = 1
-	opts.MinIdleConns = 0
-	// Negative: pipelines take the one connection that the pool has, so that
-	// PING says something about it.
-	opts.PipelinePoolSize = -1
-	opts.ConnMaxIdleTime = -1
-	opts.ReadBufferSize = 64 << 10
 	return opts, nil
 }
-
-// redisLog takes what go-redis writes to its one global logger. The bus reports
-// the same failures itself, once and with their consequence.
-type redisLog struct{ log *slog.Logger }
-
-func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
-	l.log.DebugContext(ctx, "go-redis", "message", fmt.Sprintf(format, args...))
-}
-
-var setRedisLog sync.Once

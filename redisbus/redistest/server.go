@@ -37,6 +37,7 @@ type Server struct {
 	dir    string
 	port   int
 	args   []string
+	config string // file; empty: none
 
 	mu     sync.Mutex // guards proc
 	proc   *process
@@ -63,7 +64,13 @@ func Start(tb testing.TB, args ...string) *Server {
 	if err != nil {
 		tb.Fatal("redistest: redis-server is not installed: run `apt-get install redis-server` (macOS: `brew install redis`)")
 	}
-	s := &Server{tb: tb, binary: binary, dir: tb.TempDir(), args: args}
+	return begin(tb, &Server{tb: tb, binary: binary, dir: tb.TempDir(), args: args})
+}
+
+// begin runs a server until the test ends.
+func begin(tb testing.TB, s *Server) *Server {
+	tb.Helper()
+	var err error
 	// Another process may take the free port before redis-server binds it.
 	for attempt := 0; ; attempt++ {
 		s.port = freePort(tb)
@@ -252,7 +259,11 @@ func (s *Server) end(sig syscall.Signal) {
 
 func (s *Server) start() error {
 	p := &process{output: new(bytes.Buffer), exited: make(chan struct{})}
-	p.cmd = exec.Command(s.binary, append([]string{
+	var arguments []string
+	if s.config != "" {
+		arguments = append(arguments, s.config)
+	}
+	p.cmd = exec.Command(s.binary, append(append(arguments,
 		"--bind", "127.0.0.1",
 		"--port", strconv.Itoa(s.port),
 		"--dir", s.dir,
@@ -260,7 +271,7 @@ func (s *Server) start() error {
 		"--appendonly", "no",
 		"--daemonize", "no",
 		"--maxclients", "1000",
-	}, s.args...)...)
+	), s.args...)...)
 	p.cmd.Dir = s.dir
 	p.cmd.Env = append(os.Environ(), "LC_ALL=C")
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output

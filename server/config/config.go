@@ -36,7 +36,7 @@ type Config struct {
 	TLSCertFile string `env:"TLS_CERT_FILE" desc:"file with the certificate chain (PEM); if it is set, ADDR speaks TLS. The file is read again when it changes, and on SIGHUP"`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" desc:"file with the private key (PEM) of TLS_CERT_FILE"`
 
-	RedisURL          string        `env:"REDIS_URL" shown:"embedded" desc:"redis://, rediss:// or unix:// URL; empty starts an embedded Redis, for trying out only"`
+	RedisURL          string        `env:"REDIS_URL" shown:"embedded" desc:"redis://, rediss://, unix:// or redis+sentinel:// URL, see docs/redis.md; empty starts an embedded Redis, for trying out only"`
 	EmbeddedRedisAddr string        `env:"EMBEDDED_REDIS_ADDR" shown:"127.0.0.1:6379, or a free port" desc:"address of the embedded Redis; port 0 takes a free one"`
 	RedisPrefix       string        `env:"REDIS_PREFIX" desc:"prefix of the names of channels in Redis"`
 	RedisConnections  int           `env:"REDIS_CONNECTIONS" envDefault:"1" min:"1" max:"1024" desc:"Pub/Sub connections to Redis; channels are spread over them"`
