@@ -44,6 +44,9 @@ func checkConfig(c config.Config, w io.Writer) error {
 
 func checkEach(c config.Config, line func(what, format string, args ...any)) error {
 	line("configuration", "good")
+	for _, warning := range c.Warnings() {
+		line("warning", "%s", warning)
+	}
 	line("mode", "%s", c.Mode)
 	tokens, err := c.TokenVerifier()
 	switch {

@@ -3,10 +3,12 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/redisbus"
 	"github.com/tandem-ws/tandem/server/config"
 )
@@ -47,8 +49,11 @@ func publish(i *invocation) int {
 // they can.
 func invalidChannel(c *config.Config, channel string) string {
 	rules := c.Rules()
-	if rules.ValidChannel(channel) {
+	switch err := rules.CheckChannel(channel); {
+	case err == nil:
 		return ""
+	case errors.Is(err, session.ErrChannelReserved):
+		return fmt.Sprintf("%q is not a channel: Redis reserves the name %q", channel, c.RedisPrefix+channel)
 	}
 	return fmt.Sprintf("%.64q is not a channel that clients can subscribe to: write 1 to %d bytes of UTF-8 without control characters", channel, c.MaxChannelLength)
 }

@@ -26,6 +26,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"serve", "-port=80"}, exitUsage, "", "-port"},
 		{[]string{"publish", "news"}, exitUsage, "", "tandem publish -help"},
 		{[]string{"publish", "news", "1", "2"}, exitUsage, "", `"2"`},
+		{[]string{"publish", "__sentinel__:hello", "1"}, exitUsage, "", "reserves"},
+		{[]string{"watch", "__keyevent@0__:set"}, exitUsage, "", "reserves"},
 		{[]string{"watch"}, exitUsage, "", "tandem watch -help"},
 		{[]string{"watch", "-url=localhost:8080", "news"}, exitUsage, "", "ws://"},
 		{[]string{"watch", "-n=some", "news"}, exitUsage, "", "-n"},

@@ -41,6 +41,11 @@ func watch(i *invocation) int {
 	if err != nil {
 		return outcome(i.stderr, err)
 	}
+	for _, channel := range flags.Args() {
+		if line := invalidChannel(&c, channel); line != "" && *endpoint == "" {
+			return refuse(i.stderr, "tandem: watch: "+line)
+		}
+	}
 	var trusted *tls.Config
 	if *endpoint == "" {
 		*endpoint = endpointOf(&c)

@@ -125,12 +125,17 @@ func (c *client) converse(messages [][]byte, seed uint64) outcome {
 		}
 		// Every command with an id has one reply, unless the session ends.
 		due := 0
-		malformed := wire.Commands(c.protocol, bytes.Clone(message), func(command *protocol.Command) bool {
+		var command protocol.Command
+		rest, err := wire.Next(c.protocol, bytes.Clone(message), &command)
+		for ; err == nil; rest, err = wire.Next(c.protocol, rest, &command) {
 			if command.Id != 0 {
 				due++
 			}
-			return true
-		}) != nil
+			if len(rest) == 0 {
+				break
+			}
+		}
+		malformed := err != nil
 		if op == ws.OpText && !bytes.Equal(bytes.ToValidUTF8(message, nil), message) {
 			malformed = true
 		}

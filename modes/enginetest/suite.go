@@ -25,7 +25,7 @@ func parallelCases() [][]suiteCase {
 	return [][]suiteCase{
 		handshakeCases, refusalCases, httpCases, addressCases,
 		frameCases, closeCases, deflateCases,
-		sessionCases, tokenCases, subscribeCases, pingCases,
+		sessionCases, tokenCases, rightsCases, reservedCases, subscribeCases, pingCases,
 		fanoutCases, rawCases, streamCases, slowCases, largeCases, unreadCases,
 		gapCases, drainCases,
 	}

@@ -3,7 +3,6 @@ package handshake
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func Authorize(rules *session.Rules, rawQuery, authorization string, channels []
 	case len(tokens) > maxTokens:
 		return time.Time{}, RefusedToken
 	}
-	var named []string
+	named := make(map[string]bool)
 	var user string
 	first := int64(0)
 	for i, token := range tokens {
@@ -44,18 +43,23 @@ func Authorize(rules *session.Rules, rawQuery, authorization string, channels []
 		switch {
 		case errors.Is(err, session.ErrTokenExpired):
 			return time.Time{}, RefusedTokenExpired
+		case errors.Is(err, session.ErrTokenNotYetValid):
+			return time.Time{}, RefusedTokenEarly
 		// A raw connection has no id that a token could be bound to.
 		case err != nil, claims.Client != "", i > 0 && claims.User != user:
 			return time.Time{}, RefusedToken
 		}
 		user = claims.User
-		named = append(append(named, claims.Channels...), claims.Channel)
+		named[claims.Channel] = true
+		for _, channel := range claims.Channels {
+			named[channel] = true
+		}
 		if claims.Expires != 0 && (first == 0 || claims.Expires < first) {
 			first = claims.Expires
 		}
 	}
 	for _, channel := range channels {
-		if rules.Private(channel) && !slices.Contains(named, channel) {
+		if rules.Private(channel) && !named[channel] {
 			return time.Time{}, RefusedPermission
 		}
 	}

@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 
@@ -53,7 +54,10 @@ func Channels(rules *session.Rules, rawQuery string) ([]string, *admission.Refus
 	var channels []string
 	seen := make(map[string]bool, len(query["channel"]))
 	for _, channel := range query["channel"] {
-		if !rules.ValidChannel(channel) {
+		switch err := rules.CheckChannel(channel); {
+		case errors.Is(err, session.ErrChannelReserved):
+			return nil, RefusedReserved
+		case err != nil:
 			return nil, RefusedChannel
 		}
 		if !seen[channel] {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestChannels(t *testing.T) {
-	rules := session.Rules{MaxChannels: 2, MaxChannelLength: 5}
+	rules := session.Rules{MaxChannels: 2, MaxChannelLength: 5, RedisPrefix: "__key"}
 	for query, want := range map[string]struct {
 		channels []string
 		refusal  *admission.Refusal
@@ -20,6 +20,7 @@ func TestChannels(t *testing.T) {
 		"channel=":                      {refusal: RefusedChannel},
 		"channel=%zz":                   {refusal: RefusedChannel},
 		"channel=toolong":               {refusal: RefusedChannel},
+		"channel=space":                 {channels: []string{"space"}},
 		"channel=a%0A":                  {refusal: RefusedChannel},
 		"channel=%ff":                   {refusal: RefusedChannel},
 		"channel=a&channel=b&channel=c": {refusal: RefusedChannels},

@@ -13,6 +13,7 @@ import (
 var (
 	RefusedNoEndpoint  = &admission.Refusal{Status: http.StatusNotFound, Reason: "no such endpoint"}
 	RefusedChannel     = &admission.Refusal{Status: http.StatusBadRequest, Reason: "bad or missing channel"}
+	RefusedReserved    = &admission.Refusal{Status: http.StatusForbidden, Reason: "channel reserved by redis"}
 	RefusedChannels    = &admission.Refusal{Status: http.StatusBadRequest, Reason: "too many channels"}
 	RefusedDraining    = &admission.Refusal{Status: http.StatusServiceUnavailable, Reason: "shutting down"}
 	RefusedUnavailable = &admission.Refusal{Status: http.StatusServiceUnavailable, Reason: "redis not available"}
@@ -33,6 +34,7 @@ var (
 	RefusedNoToken      = &admission.Refusal{Status: http.StatusUnauthorized, Reason: "token required"}
 	RefusedToken        = &admission.Refusal{Status: http.StatusUnauthorized, Reason: "invalid token"}
 	RefusedTokenExpired = &admission.Refusal{Status: http.StatusUnauthorized, Reason: "token expired"}
+	RefusedTokenEarly   = &admission.Refusal{Status: http.StatusUnauthorized, Reason: "token not yet valid"}
 	RefusedPermission   = &admission.Refusal{Status: http.StatusForbidden, Reason: "permission denied"}
 )
 

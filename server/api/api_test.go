@@ -52,7 +52,7 @@ func (r *recorder) Disconnect(client string, d wire.Disconnect) bool {
 func testAPI(r *recorder) http.Handler {
 	mux := http.NewServeMux()
 	New(Options{
-		Key: "secret", Bus: r, Engine: r, Rules: session.Rules{MaxChannels: 2, MaxChannelLength: 8}, Stats: modes.NewStats(),
+		Key: "secret", Bus: r, Engine: r, Rules: session.Rules{MaxChannels: 2, MaxChannelLength: 8, RedisPrefix: "__key"}, Stats: modes.NewStats(),
 		Channels: func() int { return 7 }, Node: NodeInfo{UID: "u", Name: "n", Version: "v", Mode: "m"},
 	}).Register(mux)
 	return mux
@@ -116,6 +116,8 @@ func TestAPIAnswers(t *testing.T) {
 		{"publish", `{"channel":"c\n","data":1}`, code(107), ``},
 		{"publish", `{"channel":"too long a name","data":1}`, code(107), ``},
 		{"publish", `{"channel":1,"data":1}`, code(107), ``},
+		{"publish", `{"channel":"event@0","data":1}`, code(102), ``},
+		{"broadcast", `{"channels":["a","event@0"],"data":1}`, code(102), ``},
 		{"publish", `{"channel":"c","b64data":"?"}`, code(107), ``},
 		{"publish", `{"channel":"c","data":`, code(107), ``},
 		{"publish", `[]`, code(107), ``},

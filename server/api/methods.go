@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -73,8 +75,8 @@ func (a *API) publish(ctx context.Context, params []byte) func() reply {
 	if err := json.Unmarshal(params, &request); err != nil {
 		return done(failure(wire.ErrorBadRequest, err.Error()))
 	}
-	if problem := a.problem(request.Channel, request.bytes()); problem != "" {
-		return done(failure(wire.ErrorBadRequest, problem))
+	if refusal := a.refuse(request.Channel, request.bytes()); refusal != nil {
+		return done(*refusal)
 	}
 	wait := a.send(ctx, []string{request.Channel}, request.bytes())
 	return func() reply { return wait()[0] }
@@ -95,25 +97,31 @@ func (a *API) broadcast(ctx context.Context, params []byte) func() reply {
 		return done(failure(wire.ErrorLimitExceeded, fmt.Sprintf("more than %d channels", maxPublications)))
 	}
 	for _, channel := range request.Channels {
-		if problem := a.problem(channel, request.bytes()); problem != "" {
-			return done(failure(wire.ErrorBadRequest, problem))
+		if refusal := a.refuse(channel, request.bytes()); refusal != nil {
+			return done(*refusal)
 		}
 	}
 	wait := a.send(ctx, request.Channels, request.bytes())
 	return func() reply { return reply{Result: broadcastResult{wait()}} }
 }
 
-// problem returns what is wrong with a publication, or "" if it can be published.
-func (a *API) problem(channel string, data []byte) string {
-	switch {
+// refuse returns the answer to a publication that cannot be made; nil if it can.
+func (a *API) refuse(channel string, data []byte) *reply {
+	e, problem := wire.ErrorBadRequest, ""
+	switch err := a.Rules.CheckChannel(channel); {
 	case channel == "":
-		return "channel is missing"
-	case !a.Rules.ValidChannel(channel):
-		return fmt.Sprintf("channel %.64q is not a valid name: 1 to %d bytes of UTF-8 without control characters", channel, a.Rules.MaxChannelLength)
+		problem = "channel is missing"
+	case errors.Is(err, session.ErrChannelReserved):
+		e, problem = wire.ErrorUnknownChannel, fmt.Sprintf("Redis reserves %.64q", channel)
+	case err != nil:
+		problem = fmt.Sprintf("channel %.64q is not a valid name: 1 to %d bytes of UTF-8 without control characters", channel, a.Rules.MaxChannelLength)
 	case len(data) == 0:
-		return "data is missing"
+		problem = "data is missing"
+	default:
+		return nil
 	}
-	return ""
+	r := failure(e, problem)
+	return &r
 }
 
 // send publishes data to all channels. Its wait waits until Redis has accepted each

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/tandem-ws/tandem/modes/protocol/session"
 )
 
 // The values of MODE.
@@ -57,7 +59,7 @@ type Config struct {
 	PrivatePrefix      string        `env:"PRIVATE_PREFIX" envDefault:"$" desc:"if tokens are needed, channels with this prefix need a subscription token of their own"`
 	TokenGrace         time.Duration `env:"TOKEN_GRACE" envDefault:"25s" min:"0s" max:"1h" desc:"time that clients have to refresh an expired token"`
 
-	MaxMessageSize   int  `env:"MAX_MESSAGE_SIZE" envDefault:"65536" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
+	MaxMessageSize   int  `env:"MAX_MESSAGE_SIZE" envDefault:"262144" min:"128" max:"1073741824" desc:"largest message that a client may send, in bytes"`
 	MaxHeaderSize    int  `env:"MAX_HEADER_SIZE" envDefault:"8192" min:"8192" max:"1048576" desc:"largest request line and headers of an HTTP request, in bytes"`
 	MaxChannels      int  `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
 	MaxChannelLength int  `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
@@ -74,7 +76,7 @@ type Config struct {
 	TrustedProxies           List   `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of reverse proxies, separated by commas, such as 10.0.0.0/8; limits per address then apply to the client that they name"`
 	ForwardedHeader          string `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`
 
-	CommandRate      int           `env:"COMMAND_RATE" envDefault:"0" min:"0" max:"10000" desc:"commands a second that a client may send on average; it may send those of one second and MAX_CHANNELS more at once; 0: any number"`
+	CommandRate      int           `env:"COMMAND_RATE" envDefault:"1000" min:"0" max:"10000" desc:"commands a second that a client may send on average; it may send those of one second and MAX_CHANNELS more at once; 0: any number"`
 	HandshakeTimeout time.Duration `env:"HANDSHAKE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"time for a complete request, for the connect command after it, and for a message from its first byte to its last"`
 	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" envDefault:"10s" min:"100ms" max:"10m" desc:"how long a subscription waits for Redis"`
 	PingInterval     time.Duration `env:"PING_INTERVAL" envDefault:"25s" min:"1s" max:"1h" zero:"1" desc:"time between two pings; 0: no pings"`
@@ -140,6 +142,9 @@ func (c *Config) contradictions(goos string) (bad []string) {
 	}
 	if c.PingInterval > 0 && c.PongTimeout >= c.PingInterval {
 		bad = append(bad, fmt.Sprintf("PONG_TIMEOUT=%v: must be shorter than PING_INTERVAL (%v)", c.PongTimeout, c.PingInterval))
+	}
+	if session.Reserved(c.RedisPrefix, "") {
+		bad = append(bad, fmt.Sprintf("REDIS_PREFIX=%q: Redis reserves all names that begin so: write another, such as app:", c.RedisPrefix))
 	}
 	for _, a := range []struct{ name, value string }{
 		{"ADDR", c.Addr}, {"INTERNAL_ADDR", c.InternalAddr}, {"EMBEDDED_REDIS_ADDR", c.EmbeddedRedisAddr},

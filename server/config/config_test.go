@@ -30,7 +30,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 			t.Errorf("%s: mode %q, want %q", goos, c.Mode, mode)
 		}
 		if c.Addr != ":8080" || c.InternalAddr != "127.0.0.1:9000" || c.PingInterval != 25*time.Second ||
-			c.MaxMessageSize != 64<<10 || c.MaxChannels != 128 || c.MaxQueuedBytes != 1<<20 || c.ClientPublish {
+			c.MaxMessageSize != 256<<10 || c.MaxChannels != 128 || c.MaxQueuedBytes != 1<<20 || c.ClientPublish {
 			t.Errorf("%s: not the documented defaults: %+v", goos, c)
 		}
 	}

@@ -167,6 +167,9 @@ func (n *node) open() error {
 	if c.TokenSecret != "" && len(c.TokenSecret) < config.MinSecret {
 		n.log.Warn("TOKEN_SECRET is short enough to be guessed from one token: use 32 random bytes or more")
 	}
+	for _, warning := range c.Warnings() {
+		n.log.Warn(warning)
+	}
 	n.rules = c.Rules()
 	n.rules.Tokens, n.rules.Version = tokens, "tandem "+version.Version
 	// config.Load has looked at them.

@@ -1,11 +1,8 @@
 package session
 
 import (
-	"slices"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/centrifugal/protocol"
 
@@ -16,26 +13,38 @@ func (s *Session) connect(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 	if s.phase != opened {
 		return wire.DisconnectBadRequest, false
 	}
-	channels := make([]string, 0, len(c.Connect.Subs))
-	for channel := range c.Connect.Subs {
-		if !r.ValidChannel(channel) {
-			refuse(peer, c, wire.ErrorBadRequest)
-			return wire.Disconnect{}, true
-		}
-		channels = append(channels, strings.Clone(channel))
-	}
-	if len(channels) > r.MaxChannels {
-		refuse(peer, c, wire.ErrorLimitExceeded)
+	channels, e := r.asked(c.Connect.Subs)
+	if e != nil {
+		refuse(peer, c, e)
 		return wire.Disconnect{}, true
 	}
 	if r.Tokens == nil {
-		s.welcome(r, p, peer, c.Id, channels, 0)
+		s.welcome(r, p, peer, c.Id, channels, never)
 		return wire.Disconnect{}, true
 	}
 	if c.Connect.Token == "" {
 		return wire.DisconnectInvalidToken, false
 	}
 	return wire.Disconnect{}, s.connectWithToken(r, p, peer, c, channels)
+}
+
+// asked returns the channels that a connect command asks for, or the error that
+// answers it.
+func (r *Rules) asked(subs map[string]*protocol.SubscribeRequest) (channels []string, e *protocol.Error) {
+	channels = make([]string, 0, len(subs))
+	for channel := range subs {
+		// A map has no order, so the answer must not depend on it.
+		if own := r.channelError(channel); own == wire.ErrorBadRequest {
+			return nil, own
+		} else if own != nil {
+			e = own
+		}
+		channels = append(channels, strings.Clone(channel))
+	}
+	if e == nil && len(channels) > r.MaxChannels {
+		e = wire.ErrorLimitExceeded
+	}
+	return channels, e
 }
 
 // connectWithToken goes on with a connect command if its token is good.
@@ -58,8 +67,8 @@ func (s *Session) connectWithToken(r *Rules, p wire.Protocol, peer Peer, c *prot
 			peer.Send(&protocol.Reply{Id: id, Error: e})
 			return true
 		}
-		s.enter(r, peer, &claims)
-		s.welcome(r, p, peer, id, channels, claims.Expires)
+		s.accept(r, peer, peer.Account(true), &claims)
+		s.welcome(r, p, peer, id, channels, peer.Account(true).ends)
 		return true
 	})
 }
@@ -67,16 +76,19 @@ func (s *Session) connectWithToken(r *Rules, p wire.Protocol, peer Peer, c *prot
 // granted returns the channels to subscribe a connection to that asked for some,
 // and whose token names some. A private channel has to be among the latter.
 func (r *Rules) granted(asked, named []string) ([]string, *protocol.Error) {
+	others := setOf(named)
 	for _, channel := range asked {
-		if r.Private(channel) && !slices.Contains(named, channel) {
+		if r.Private(channel) && !others[channel] {
 			return nil, wire.ErrorPermissionDenied
 		}
+		delete(others, channel)
 	}
 	for _, channel := range named {
-		if !r.ValidChannel(channel) {
-			return nil, wire.ErrorBadRequest
+		if e := r.channelError(channel); e != nil {
+			return nil, e
 		}
-		if !slices.Contains(asked, channel) {
+		if others[channel] {
+			delete(others, channel) // it may be named twice
 			asked = append(asked, channel)
 		}
 	}
@@ -87,13 +99,11 @@ func (r *Rules) granted(asked, named []string) ([]string, *protocol.Error) {
 }
 
 // welcome answers a connect command that is good, once its channels are there.
-func (s *Session) welcome(r *Rules, p wire.Protocol, peer Peer, id uint32, channels []string, expires int64) {
+func (s *Session) welcome(r *Rules, p wire.Protocol, peer Peer, id uint32, channels []string, ends instant) {
 	result := &protocol.ConnectResult{
 		Client: peer.ClientID(), Version: r.Version, Ping: r.pingSeconds(), Pong: r.PingInterval > 0,
 	}
-	if expires != 0 {
-		result.Expires, result.Ttl = remaining(peer, expires)
-	}
+	result.Expires, result.Ttl = remaining(peer, ends)
 	if len(channels) == 0 {
 		s.phase = connected
 		send(peer, id, func(reply *protocol.Reply) { reply.Connect = result })
@@ -132,7 +142,7 @@ func (c *connectSubscriber) Finished() { c.session.resume(c.rules, c.protocol, c
 
 func (s *Session) subscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) bool {
 	channel := c.Subscribe.Channel
-	if !r.ValidChannel(channel) {
+	if !r.valid(channel) {
 		refuse(peer, c, wire.ErrorBadRequest)
 		return true
 	}
@@ -159,7 +169,7 @@ func (s *Session) subscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Co
 
 func (s *Session) unsubscribe(r *Rules, p wire.Protocol, peer Peer, c *protocol.Command) {
 	channel := c.Unsubscribe.Channel
-	if !r.ValidChannel(channel) {
+	if !r.valid(channel) {
 		refuse(peer, c, wire.ErrorBadRequest)
 		return
 	}
@@ -176,7 +186,7 @@ func (s *Session) publish(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 	case s.block(peer, status):
 	case !r.ClientPublish:
 		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorPermissionDenied)
-	case !r.ValidChannel(channel), len(c.Publish.Data) == 0:
+	case !r.valid(channel), len(c.Publish.Data) == 0:
 		s.refuseInOrder(r, p, peer, channel, c.Id, wire.ErrorBadRequest)
 	default:
 		s.inOrder(r, p, peer, channel, status, step{kind: stepPublish, id: c.Id, data: c.Publish.Data})
@@ -206,14 +216,4 @@ func send(peer Peer, id uint32, fill func(*protocol.Reply)) {
 	peer.Send(reply)
 	reply.Reset()
 	replies.Put(reply)
-}
-
-// printable tells whether s is UTF-8 without control characters.
-func printable(s string) bool {
-	for _, r := range s {
-		if r == utf8.RuneError || unicode.IsControl(r) {
-			return false
-		}
-	}
-	return true
 }

@@ -29,7 +29,7 @@ const (
 type step struct {
 	id      uint32
 	kind    stepKind
-	expires int64           // when the token for the channel does, in seconds of Unix time; 0: never
+	ends    instant         // when the token for the channel expires
 	data    []byte          // to publish
 	refusal *protocol.Error // of stepRefuse
 }
@@ -118,14 +118,12 @@ func (s *Session) carryOut(r *Rules, p wire.Protocol, peer Peer, channel string,
 			return
 		}
 		channel = strings.Clone(channel)
-		peer.Subscribe(false, &channelSubscriber{s, r, p, peer, id, channel, c.expires}, channel)
+		peer.Subscribe(false, &channelSubscriber{s, r, p, peer, id, channel, c.ends}, channel)
 	case stepUnsubscribe:
 		// Ending a subscription that is not there is answered like ending one:
 		// the server may have ended it while the command was on its way.
 		if status == Subscribed {
-			if r.Private(channel) {
-				s.expireChannel(r, peer, channel, 0)
-			}
+			s.forget(peer, channel)
 			peer.Unsubscribe(channel)
 		}
 		peer.Send(&protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
@@ -134,8 +132,8 @@ func (s *Session) carryOut(r *Rules, p wire.Protocol, peer Peer, channel string,
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorPermissionDenied})
 			return
 		}
-		s.expireChannel(r, peer, channel, c.expires)
-		expires, ttl := remaining(peer, c.expires)
+		s.acceptFor(r, peer, channel, c.ends)
+		expires, ttl := remaining(peer, c.ends)
 		peer.Send(&protocol.Reply{Id: id, SubRefresh: &protocol.SubRefreshResult{Expires: expires, Ttl: ttl}})
 	case stepPublish:
 		if r.Private(channel) && status != Subscribed {
@@ -166,7 +164,7 @@ type channelSubscriber struct {
 	peer     Peer
 	id       uint32
 	channel  string
-	expires  int64
+	ends     instant
 }
 
 func (c *channelSubscriber) Confirmed(err error) {
@@ -176,8 +174,8 @@ func (c *channelSubscriber) Confirmed(err error) {
 	}
 	result := subscribed
 	if c.rules.Private(c.channel) {
-		c.session.expireChannel(c.rules, c.peer, c.channel, c.expires)
-		if expires, ttl := remaining(c.peer, c.expires); expires {
+		c.session.acceptFor(c.rules, c.peer, c.channel, c.ends)
+		if expires, ttl := remaining(c.peer, c.ends); expires {
 			result = &protocol.SubscribeResult{Expires: expires, Ttl: ttl}
 		}
 	}

@@ -5,6 +5,7 @@
 package session
 
 import (
+	"sync"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -25,6 +26,9 @@ type Rules struct {
 	MaxChannels int
 	// MaxChannelLength is the longest channel name, in bytes.
 	MaxChannelLength int
+	// RedisPrefix is what the names of channels begin with in Redis; it decides which
+	// names are reserved there.
+	RedisPrefix string
 	// CommandRate is how many commands a second a connection may send in the long
 	// run; 0: any number.
 	CommandRate int
@@ -146,11 +150,9 @@ func (s *Session) Handle(r *Rules, p wire.Protocol, peer Peer, message []byte) {
 		s.awaitingPong = false
 		return
 	}
-	handled, on := 0, true
 	if !s.suspended() {
-		handled, on = s.handle(r, p, peer, message, 0)
-	}
-	if on && s.suspended() && handled >= 0 && !s.hold(peer, message, handled) {
+		s.handle(r, p, peer, message, true, false)
+	} else if !s.hold(peer, message) {
 		peer.Disconnect(wire.DisconnectTooManyRequests)
 	}
 }
@@ -159,46 +161,39 @@ func (s *Session) Handle(r *Rules, p wire.Protocol, peer Peer, message []byte) {
 // the connect command to be answered, or for room.
 func (s *Session) suspended() bool { return s.verifying || s.blocked || s.phase == connecting }
 
-// handle acts on the commands of a message but for the first few. handled is how
-// many have been handled if the session has been suspended and there are more,
-// else -1; on is false where the connection ends.
-func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, skip int) (handled int, on bool) {
-	n, waits := 0, false
-	on = true
-	err := wire.Commands(p, message, func(c *protocol.Command) bool {
-		if n < skip {
-			n++
-			return true
+// spareCommands are the top level of what handle decodes. What hangs below is made anew for
+// each command, because parts of it are kept.
+var spareCommands = sync.Pool{New: func() any { return new(protocol.Command) }}
+
+// handle acts on the commands of a message, or of the rest of one if whole is false,
+// and holds the others if the session is suspended. owned says that message is the
+// session's. It returns false if the connection ends.
+func (s *Session) handle(r *Rules, p wire.Protocol, peer Peer, message []byte, whole, owned bool) bool {
+	if whole && wire.MoreCommands(p, message, r.MaxCommands()) {
+		return s.disconnect(peer, wire.DisconnectTooManyRequests)
+	}
+	command := spareCommands.Get().(*protocol.Command)
+	defer spareCommands.Put(command)
+	for {
+		rest, err := wire.Next(p, message, command)
+		if err != nil {
+			return s.disconnect(peer, wire.DisconnectBadRequest)
 		}
-		if s.suspended() {
-			waits = true
-			return false
-		}
-		d, ok := s.command(r, p, peer, c)
-		if s.blocked {
+		d, on := s.command(r, p, peer, command)
+		switch {
+		case s.blocked:
 			// It has another turn.
 			s.pace.unspend()
-			waits = true
-			return false
+			return s.holdRest(peer, message, owned)
+		case !on && d.Code != 0:
+			return s.disconnect(peer, d)
+		case !on, len(rest) == 0:
+			return on
+		case s.suspended():
+			return s.holdRest(peer, rest, owned)
 		}
-		n++
-		if !ok {
-			on = false
-			if d.Code != 0 {
-				peer.Disconnect(d)
-			}
-		}
-		return ok
-	})
-	switch {
-	case waits, err != nil && on && s.suspended():
-		// A command that cannot be read has its turn, too.
-		return n, on
-	case err != nil && on:
-		peer.Disconnect(wire.DisconnectBadRequest)
-		return -1, false
+		message = rest
 	}
-	return -1, on
 }
 
 // command handles one command; false: the connection ends with the disconnect, or
@@ -216,6 +211,10 @@ func (s *Session) command(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 			}
 			return wire.Disconnect{}, true
 		}
+	}
+	if channel := channelOf(c); r.reserved(channel) && r.valid(channel) {
+		refuse(peer, c, wire.ErrorUnknownChannel)
+		return wire.Disconnect{}, true
 	}
 	if c.Id == 0 {
 		switch {
@@ -269,11 +268,31 @@ func refuse(peer Peer, c *protocol.Command, e *protocol.Error) {
 	peer.Send(&protocol.Reply{Id: c.Id, Error: e})
 }
 
-// ValidChannel says whether a channel may bear this name: 1 to MaxChannelLength
-// bytes of UTF-8 without control characters.
-func (r *Rules) ValidChannel(name string) bool {
-	return name != "" && len(name) <= r.MaxChannelLength && printable(name)
+// channelOf returns the channel that a command other than connect names.
+func channelOf(c *protocol.Command) string {
+	switch {
+	case c.Subscribe != nil:
+		return c.Subscribe.Channel
+	case c.Unsubscribe != nil:
+		return c.Unsubscribe.Channel
+	case c.Publish != nil:
+		return c.Publish.Channel
+	case c.SubRefresh != nil:
+		return c.SubRefresh.Channel
+	case c.Presence != nil:
+		return c.Presence.Channel
+	case c.PresenceStats != nil:
+		return c.PresenceStats.Channel
+	case c.History != nil:
+		return c.History.Channel
+	}
+	return ""
 }
+
+// MaxCommands is how many commands one message may hold: more than a client sends
+// when it comes back with a subscription to each of its channels and has others to
+// end.
+func (r *Rules) MaxCommands() int { return 1000 + 2*r.MaxChannels }
 
 // pingSeconds is the interval as the protocol states it, in whole seconds.
 func (r *Rules) pingSeconds() uint32 {

@@ -129,14 +129,23 @@ func (p *fakePeer) runWork() {
 }
 
 // fakeVerifier takes tokens that say in words what they are: "user=u channel=c
-// client=c channels=a,b exp=s", or "expired".
-type fakeVerifier struct{ costly bool }
+// client=c channels=a,b exp=s", "expired" or "early".
+type fakeVerifier struct {
+	costly   bool
+	verified *int // counts; may be nil
+}
 
 func (v fakeVerifier) Costly() bool { return v.costly }
 
 func (v fakeVerifier) Verify(token string) (c Claims, err error) {
-	if token == "expired" {
+	if v.verified != nil {
+		*v.verified++
+	}
+	switch token {
+	case "expired":
 		return c, ErrTokenExpired
+	case "early":
+		return c, fmt.Errorf("%w: in an hour", ErrTokenNotYetValid)
 	}
 	for _, word := range strings.Fields(token) {
 		key, value, _ := strings.Cut(word, "=")

@@ -1,11 +1,8 @@
 package session
 
 import (
-	"bytes"
 	"errors"
-	"math"
 	"strings"
-	"time"
 
 	"github.com/centrifugal/protocol"
 
@@ -14,19 +11,23 @@ import (
 
 // Verifier checks tokens. Its methods may be called concurrently.
 type Verifier interface {
-	// Verify returns what a good token says. The error wraps ErrTokenExpired or
-	// ErrTokenInvalid.
+	// Verify returns what a good token says. The error wraps ErrTokenExpired,
+	// ErrTokenNotYetValid or ErrTokenInvalid.
 	Verify(token string) (Claims, error)
-	// Costly tells whether Verify takes so long that an event loop should leave
+	// Costly reports whether Verify takes so long that an event loop should leave
 	// it to others.
 	Costly() bool
 }
 
 // Errors of a Verifier.
 var (
-	ErrTokenExpired = errors.New("session: token expired")
-	ErrTokenInvalid = errors.New("session: token invalid")
+	ErrTokenExpired     = errors.New("session: token expired")
+	ErrTokenNotYetValid = errors.New("session: token not yet valid")
+	ErrTokenInvalid     = errors.New("session: token invalid")
 )
+
+// MaxTokenLength is the longest token that is verified, in bytes.
+const MaxTokenLength = 8 << 10
 
 // Claims are what a token says.
 type Claims struct {
@@ -43,49 +44,12 @@ type Claims struct {
 	Expires int64
 }
 
-// Account is what a session remembers of a connection that needs a token. It is
-// kept beside the Session, because few connections that need none should pay for
-// it. The zero value is a new one.
-type Account struct {
-	user     string
-	expires  int64             // when the connection ends, Unix seconds; 0: never
-	channels map[string]int64  // when subscriptions do
-	held     []held            // messages that wait while the session is suspended
-	size     int               // of those, in bytes
-	resuming bool              // they are being handled
-	queues   map[string]*queue // steps that wait for their channel, see order.go
-	queued   int               // their size, in bytes
-}
-
-// held is a message of which some commands have been handled.
-type held struct {
-	message []byte
-	skip    int
-}
-
-// maxHeld is how much a client may send before its token is verified, in bytes,
-// beside one message.
-const maxHeld = 64 << 10
-
-// Private tells whether a subscription to channel needs a token.
-func (r *Rules) Private(channel string) bool {
-	return r.Tokens != nil && r.PrivatePrefix != "" && strings.HasPrefix(channel, r.PrivatePrefix)
-}
-
-// hold keeps a message until the token is verified. False: it is one too many.
-func (s *Session) hold(peer Peer, message []byte, skip int) bool {
-	a := peer.Account(true)
-	if a.size > maxHeld {
-		return false
-	}
-	a.held = append(a.held, held{bytes.Clone(message), skip})
-	a.size += len(message)
-	return true
-}
-
 // verify has a token checked and calls then with the outcome; then returns whether
 // the connection goes on. What the client sends meanwhile waits.
 func (s *Session) verify(r *Rules, p wire.Protocol, peer Peer, token string, then func(Claims, error) bool) bool {
+	if len(token) > MaxTokenLength {
+		return then(Claims{}, ErrTokenInvalid)
+	}
 	if !r.Tokens.Costly() {
 		return then(r.Tokens.Verify(token))
 	}
@@ -105,7 +69,7 @@ func (s *Session) verify(r *Rules, p wire.Protocol, peer Peer, token string, the
 	return true
 }
 
-// resume handles what was held.
+// resume handles what is held.
 func (s *Session) resume(r *Rules, p wire.Protocol, peer Peer) {
 	a := peer.Account(false)
 	if a == nil || a.resuming {
@@ -113,42 +77,34 @@ func (s *Session) resume(r *Rules, p wire.Protocol, peer Peer) {
 	}
 	a.resuming = true
 	defer func() { a.resuming = false }()
-	for len(a.held) > 0 && !s.suspended() {
-		first := &a.held[0]
-		handled, on := s.handle(r, p, peer, first.message, first.skip)
-		switch {
-		case !on:
-			a.held, a.size = nil, 0
-			return
-		case s.suspended() && handled >= 0:
-			first.skip = handled
+	for !s.suspended() {
+		message, whole, ok := a.nextHeld()
+		if !ok {
 			return
 		}
-		a.size -= len(first.message)
-		a.held = a.held[1:]
+		if !s.handle(r, p, peer, message, whole, true) {
+			a.held = nil
+			return
+		}
 	}
-	if len(a.held) == 0 {
-		a.held = nil
-	}
+}
+
+// outdated reports whether a client whose token is refused with err should fetch
+// another one.
+func outdated(err error) bool {
+	return errors.Is(err, ErrTokenExpired) || errors.Is(err, ErrTokenNotYetValid)
 }
 
 // fault returns the error that a command is answered with whose token is no good,
 // in the way of Centrifugo; invalid is the one for a token that never will be.
 func fault(err error, invalid *protocol.Error) *protocol.Error {
 	switch {
-	case errors.Is(err, ErrTokenExpired):
+	case outdated(err):
 		return wire.ErrorTokenExpired
 	case errors.Is(err, ErrTokenInvalid):
 		return invalid
 	}
 	return wire.ErrorInternal
-}
-
-// enter opens the account of a connection whose token is good.
-func (s *Session) enter(r *Rules, peer Peer, claims *Claims) {
-	a := peer.Account(true)
-	a.user, a.expires = claims.User, claims.Expires
-	s.schedule(r, peer, a)
 }
 
 // forConnection tells why a token that is good does not let this client connect;
@@ -185,7 +141,7 @@ func (s *Session) subscribePrivate(r *Rules, p wire.Protocol, peer Peer, c *prot
 			return true
 		}
 		_, status := peer.Subscriptions(channel)
-		s.inOrder(r, p, peer, channel, status, step{kind: stepSubscribe, id: id, expires: claims.Expires})
+		s.inOrder(r, p, peer, channel, status, step{kind: stepSubscribe, id: id, ends: claims.ends(peer)})
 		return true
 	})
 }
@@ -210,7 +166,7 @@ func (s *Session) refresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 			err = ErrTokenInvalid
 		}
 		switch {
-		case errors.Is(err, ErrTokenExpired):
+		case outdated(err):
 			return s.disconnect(peer, wire.DisconnectExpired)
 		case errors.Is(err, ErrTokenInvalid):
 			return s.disconnect(peer, wire.DisconnectInvalidToken)
@@ -218,9 +174,10 @@ func (s *Session) refresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.Comm
 			peer.Send(&protocol.Reply{Id: id, Error: wire.ErrorInternal})
 			return true
 		}
-		a.expires = claims.Expires
-		s.schedule(r, peer, a)
-		expires, ttl := remaining(peer, claims.Expires)
+		before := a.granted
+		s.accept(r, peer, a, &claims)
+		s.revoke(peer, a, before)
+		expires, ttl := remaining(peer, a.ends)
 		peer.Send(&protocol.Reply{Id: id, Refresh: &protocol.RefreshResult{
 			Client: peer.ClientID(), Version: r.Version, Expires: expires, Ttl: ttl,
 		}})
@@ -252,7 +209,7 @@ func (s *Session) subRefresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.C
 			err = forChannel(peer, &claims, channel)
 		}
 		switch {
-		case errors.Is(err, ErrTokenExpired):
+		case outdated(err):
 			return s.disconnect(peer, wire.DisconnectSubExpired)
 		case errors.Is(err, ErrTokenInvalid):
 			return s.disconnect(peer, wire.DisconnectInvalidToken)
@@ -261,7 +218,7 @@ func (s *Session) subRefresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.C
 			return true
 		}
 		_, status := peer.Subscriptions(channel)
-		s.inOrder(r, p, peer, channel, status, step{kind: stepSubRefresh, id: id, expires: claims.Expires})
+		s.inOrder(r, p, peer, channel, status, step{kind: stepSubRefresh, id: id, ends: claims.ends(peer)})
 		return true
 	})
 }
@@ -269,70 +226,4 @@ func (s *Session) subRefresh(r *Rules, p wire.Protocol, peer Peer, c *protocol.C
 func (s *Session) disconnect(peer Peer, d wire.Disconnect) bool {
 	peer.Disconnect(d)
 	return false
-}
-
-// remaining is what a reply says of when its subject ends. Seconds that have begun
-// do not count, so that nobody refreshes too late.
-func remaining(peer Peer, expires int64) (does bool, ttl uint32) {
-	if expires == 0 {
-		return false, 0
-	}
-	left := int64(time.Unix(expires, 0).Sub(peer.Now()) / time.Second)
-	return true, uint32(min(max(left, 1), math.MaxInt32))
-}
-
-// expireChannel notes when a subscription ends.
-func (s *Session) expireChannel(r *Rules, peer Peer, channel string, expires int64) {
-	a := peer.Account(true)
-	if expires == 0 {
-		delete(a.channels, channel)
-	} else {
-		if a.channels == nil {
-			a.channels = make(map[string]int64, 1)
-		}
-		a.channels[channel] = expires
-	}
-	s.schedule(r, peer, a)
-}
-
-// schedule has the peer call Expire when the first token runs out.
-func (s *Session) schedule(r *Rules, peer Peer, a *Account) {
-	next := a.expires
-	for _, expires := range a.channels {
-		if next == 0 || expires < next {
-			next = expires
-		}
-	}
-	if next == 0 {
-		peer.ExpireAt(time.Time{})
-		return
-	}
-	peer.ExpireAt(time.Unix(next, 0).Add(r.TokenGrace))
-}
-
-// Expire ends what has run out: the connection, or subscriptions. The engine calls
-// it at the time that ExpireAt was given.
-func (s *Session) Expire(r *Rules, peer Peer) {
-	a := peer.Account(false)
-	if a == nil {
-		return
-	}
-	now := peer.Now()
-	over := func(expires int64) bool { return expires > 0 && !now.Before(time.Unix(expires, 0).Add(r.TokenGrace)) }
-	if over(a.expires) {
-		peer.Disconnect(wire.DisconnectExpired)
-		return
-	}
-	for channel, expires := range a.channels {
-		if !over(expires) {
-			continue
-		}
-		delete(a.channels, channel)
-		if _, status := peer.Subscriptions(channel); status == Subscribed {
-			peer.Unsubscribe(channel)
-			peer.Send(&protocol.Reply{Push: &protocol.Push{Channel: channel, Unsubscribe: &protocol.Unsubscribe{
-				Code: wire.UnsubscribeExpired.Code, Reason: wire.UnsubscribeExpired.Reason}}})
-		}
-	}
-	s.schedule(r, peer, a)
 }

@@ -88,6 +88,9 @@ func verifier(t testing.TB, o Options) *Verifier {
 // signed makes a token as a back end would.
 func signed(t testing.TB, method jwt.SigningMethod, key any, kid string, body jwt.MapClaims) string {
 	t.Helper()
+	if body == nil {
+		body = jwt.MapClaims{}
+	}
 	token := jwt.NewWithClaims(method, body)
 	if kid != "" {
 		token.Header["kid"] = kid
@@ -175,7 +178,10 @@ func TestKeySet(t *testing.T) {
 		"another kind's":     signed(t, jwt.SigningMethodES256, keys.p256, "r", nil),
 		"unknown name":       signed(t, jwt.SigningMethodES256, keys.p256, "x", nil),
 		"no name":            signed(t, jwt.SigningMethodES256, keys.p256, "", nil),
-		"no secret here":     signed(t, jwt.SigningMethodHS256, []byte(secret), "", nil),
+		"a kid that is no string": encodedToken(t, `{"alg":"ES256","kid":1}`, `{}`, func(text string) []byte {
+			return signature(t, jwt.SigningMethodES256, keys.p256, text)
+		}),
+		"no secret here": signed(t, jwt.SigningMethodHS256, []byte(secret), "", nil),
 	} {
 		if _, err := v.Verify(token); !errors.Is(err, session.ErrTokenInvalid) {
 			t.Errorf("%s: %v", name, err)
@@ -214,13 +220,12 @@ func TestForgeries(t *testing.T) {
 		"empty secret":          {v, signed(t, jwt.SigningMethodHS256, []byte{}, "", nil)},
 		"curve not configured":  {v, signed(t, jwt.SigningMethodES384, keys.p384, "", nil)},
 		"public key, no such":   {withSecret, signed(t, jwt.SigningMethodRS256, keys.rsa, "", nil)},
-		"not yet valid":         {withSecret, signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"nbf": now.Add(time.Hour).Unix()})},
 		"exp is no number":      {withSecret, signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"exp": "soon"})},
 		"sub is no string":      {withSecret, signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"sub": 42})},
 		"forged and expired":    {withSecret, signed(t, jwt.SigningMethodHS256, []byte("other"), "", jwt.MapClaims{"exp": 1})},
 		"nothing":               {withSecret, ""},
 		"no token":              {withSecret, "abc"},
-		"huge":                  {withSecret, signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"x": strings.Repeat("x", maxLength)})},
+		"huge":                  {withSecret, signed(t, jwt.SigningMethodHS256, []byte(secret), "", jwt.MapClaims{"x": strings.Repeat("x", session.MaxTokenLength)})},
 	} {
 		if claims, err := c.v.Verify(c.token); !errors.Is(err, session.ErrTokenInvalid) || errors.Is(err, session.ErrTokenExpired) {
 			t.Errorf("%s: %+v, %v; want ErrTokenInvalid", name, claims, err)

@@ -2,10 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/centrifugal/protocol"
 	"github.com/centrifugal/protocol/cfjson"
@@ -14,62 +14,69 @@ import (
 // ErrMalformed says that a message holds something that is no command.
 var ErrMalformed = errors.New("wire: malformed command")
 
-// Commands decodes the commands in one message and hands each to handle, in
-// order, until handle returns false. handle does not keep the command itself. The
-// strings of a JSON command point into message: whoever keeps one clones it. A
-// command without id and content is the answer to a ping.
-//
-// The error wraps ErrMalformed; the commands before the malformed one have been
-// handled by then.
-func Commands(p Protocol, message []byte, handle func(*protocol.Command) bool) error {
-	if p == JSON {
-		return jsonCommands(message, handle)
+// Next decodes the first command of a message into command and returns the rest of
+// the message, which is empty if there is none. The strings of a JSON command point
+// into message, so what is kept must be cloned. A command without id and content is
+// the answer to a ping. The error wraps ErrMalformed.
+func Next(p Protocol, message []byte, command *protocol.Command) (rest []byte, err error) {
+	command.Reset()
+	if p == Protobuf {
+		rest, err = nextProtobuf(message, command)
+	} else {
+		rest, err = nextJSON(message, command)
 	}
-	decoder := protocol.NewProtobufCommandDecoder(message)
-	for {
-		command, err := decoder.Decode()
-		if command != nil && !handle(command) {
-			return nil
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF) && command != nil:
-			return nil
-		default:
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	return rest, nil
 }
 
-// jsonCommands reads one JSON object a line. The decoder takes null for an
-// empty command, the protocol does not.
-func jsonCommands(message []byte, handle func(*protocol.Command) bool) error {
-	for {
-		line, rest, more := bytes.Cut(message, []byte{'\n'})
-		line = bytes.TrimLeft(line, " \t\r")
-		if len(line) == 0 || line[0] != '{' {
-			return fmt.Errorf("%w: a line is no JSON object", ErrMalformed)
-		}
-		// What the decoder of the protocol module does with one line, but into a
-		// command that is used again.
-		command := commands.Get().(*protocol.Command)
-		command.Reset()
-		if err := cfjson.Unmarshal(line, command, 0); err != nil {
-			commands.Put(command)
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		on := handle(command)
-		commands.Put(command)
-		if !on || !more || len(rest) == 0 {
-			return nil
-		}
-		message = rest
+// errNoObject refuses what the JSON decoder takes for an empty command, such as null.
+var errNoObject = errors.New("a line is not a JSON object")
+
+// nextJSON decodes the first line of message.
+func nextJSON(message []byte, command *protocol.Command) (rest []byte, err error) {
+	line, rest, _ := bytes.Cut(message, []byte{'\n'})
+	line = bytes.TrimLeft(line, " \t\r")
+	if len(line) == 0 || line[0] != '{' {
+		return nil, errNoObject
 	}
+	return rest, cfjson.Unmarshal(line, command, 0)
 }
 
-// commands are the top level of what jsonCommands hands out. What hangs below
-// is made anew for each, because handlers keep parts of it.
-var commands = sync.Pool{New: func() any { return new(protocol.Command) }}
+// nextProtobuf decodes the first command of message, which its length precedes.
+func nextProtobuf(message []byte, command *protocol.Command) (rest []byte, err error) {
+	length, n := binary.Uvarint(message)
+	if n <= 0 || length > uint64(len(message)-n) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	end := n + int(length)
+	return message[end:], command.UnmarshalCF(message[n:end])
+}
+
+// MoreCommands reports whether message holds more than most commands. It decodes
+// none, and does not look at messages that are too short.
+func MoreCommands(p Protocol, message []byte, most int) bool {
+	if len(message) <= most {
+		// The shortest command is one byte long: an empty one in protobuf.
+		return false
+	}
+	for n := 0; len(message) > 0; n++ {
+		if n == most {
+			return true
+		}
+		if p != Protobuf {
+			_, message, _ = bytes.Cut(message, []byte{'\n'})
+			continue
+		}
+		length, size := binary.Uvarint(message)
+		if size <= 0 || length > uint64(len(message)-size) {
+			return false
+		}
+		message = message[size+int(length):]
+	}
+	return false
+}
 
 // IsPong reports whether message is the answer to a ping and nothing else, as SDKs
 // send it.

@@ -26,13 +26,13 @@ func FuzzCommands(f *testing.F) {
 			p = JSON
 		}
 		before, n := string(message), 0
-		err := Commands(p, message, func(c *protocol.Command) bool {
-			if c == nil {
-				t.Fatal("no command")
+		var err error
+		var command protocol.Command
+		for rest := message; err == nil && (n == 0 || len(rest) > 0); {
+			if rest, err = Next(p, rest, &command); err == nil {
+				n++
 			}
-			n++
-			return true
-		})
+		}
 		if err != nil && !errors.Is(err, ErrMalformed) {
 			t.Errorf("error %v is not ErrMalformed", err)
 		}
@@ -44,20 +44,15 @@ func FuzzCommands(f *testing.F) {
 				t.Errorf("%d commands in %d lines", n, lines)
 			}
 		}
+		for most := range 2 * n {
+			if more := MoreCommands(p, message, most); err == nil && more != (n > most) {
+				t.Errorf("more than %d commands: %v, there are %d", most, more, n)
+			}
+		}
 		if string(message) != before {
 			t.Error("the message was written to")
 		}
 	})
-}
-
-func TestCommandsStop(t *testing.T) {
-	n := 0
-	if err := Commands(JSON, []byte("{\"id\":1}\n{\"id\":2}\nbroken"), func(c *protocol.Command) bool {
-		n++
-		return c.Id < 2
-	}); err != nil || n != 2 {
-		t.Errorf("handled %d commands, %v; want to stop after 2", n, err)
-	}
 }
 
 // TestPush: what a publication becomes, on one line of valid JSON, whatever it was.

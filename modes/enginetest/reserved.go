@@ -1,0 +1,81 @@
+package enginetest
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/protocol/wire"
+)
+
+var reservedCases = []suiteCase{
+	{"channels that Redis reserves", testReservedChannels},
+	{"channels that Redis reserves/token", eachKey(testReservedInToken)},
+}
+
+// Names that Redis reserves are not channels, on any endpoint and in any encoding.
+func testReservedChannels(t *testing.T, build Build) {
+	for prefix, names := range map[string][]string{
+		"":        {"__sentinel__:hello", "__keyspace@0__:key", "__keyevent@0__:set", "__redis__:invalidate", "__subkeyevent@0__:hset"},
+		"__sent":  {"inel__:hello"},
+		"__key":   {"space@0__:key", "event@0__:set"},
+		"__redis": {"__:invalidate"},
+	} {
+		n := start(t, build, func(s *setup) { s.rules.ClientPublish, s.rules.RedisPrefix = true, prefix })
+		for _, subprotocol := range []string{"", wire.ProtobufSubprotocol} {
+			var headers []string
+			if subprotocol != "" {
+				headers = append(headers, "Sec-WebSocket-Protocol: "+subprotocol)
+			}
+			c := n.open(t, modes.PathCentrifuge, headers...)
+			for _, name := range names {
+				c.expectError(c.post(&protocol.Command{Connect: &protocol.ConnectRequest{
+					Subs: map[string]*protocol.SubscribeRequest{"news": {}, name: {}}}}), 102)
+			}
+			c.connect()
+			for _, name := range names {
+				for _, command := range []*protocol.Command{
+					{Subscribe: &protocol.SubscribeRequest{Channel: name}},
+					{Unsubscribe: &protocol.UnsubscribeRequest{Channel: name}},
+					{Publish: &protocol.PublishRequest{Channel: name, Data: protocol.Raw("1")}},
+					{History: &protocol.HistoryRequest{Channel: name}},
+					{Presence: &protocol.PresenceRequest{Channel: name}},
+					{PresenceStats: &protocol.PresenceStatsRequest{Channel: name}},
+				} {
+					c.expectError(c.post(command), 102)
+				}
+			}
+			c.subscribe("news")
+		}
+		for _, name := range names {
+			query := "?" + url.Values{"channel": {"news", name}}.Encode()
+			c := n.dial(t)
+			c.write(upgrade(modes.PathRaw + query).bytes())
+			c.expectRefusal(http.StatusForbidden)
+			for path := range streams {
+				c := n.dial(t)
+				c.write(get(path + query).bytes())
+				c.expectRefusal(http.StatusForbidden)
+			}
+		}
+		// Two clients have news.
+		n.bus.publish("news", "1")
+		if got := n.bus.references(); got > 2 {
+			t.Errorf("prefix %q: Redis was asked for a channel that it reserves: %d references", prefix, got)
+		}
+	}
+}
+
+func testReservedInToken(t *testing.T, build Build, s signer, tokens func(*setup)) {
+	n := start(t, build, tokens)
+	c := n.open(t, modes.PathCentrifuge)
+	if r := c.connectWith(s.sign("channels", []string{"news", "__keyevent@0__:set"})); r.GetError().GetCode() != 102 {
+		t.Errorf("a token that names a channel that Redis reserves: got %s, want error 102", show(r))
+	}
+	if got := n.bus.references(); got != 0 {
+		t.Errorf("Redis was asked for it: %d references", got)
+	}
+}
