@@ -264,14 +264,14 @@ func (m *client) message(channel []byte, p workload.Message, now time.Time) {
 		v.take(m, p.Sequence, now)
 		return
 	}
-	a.fault(&a.misrouted, 1, fmt.Sprintf("client %d (%v): message %d of channel %d addReceived on %q", m.number, m.kind, p.Sequence, p.Channel, channel))
+	a.fault(&a.misrouted, 1, fmt.Sprintf("client %d (%v): message %d of channel %d came on %q", m.number, m.kind, p.Sequence, p.Channel, channel))
 }
 
 // take handles the message with sequence number s.
 func (v *subscription) take(m *client, s uint32, now time.Time) {
 	a := &m.pool.counts
 	if s <= v.high && !v.fresh {
-		a.fault(&a.repeated, 1, fmt.Sprintf("client %d (%v): %s: %d addReceived after %d", m.number, m.kind, v.name, s, v.high))
+		a.fault(&a.repeated, 1, fmt.Sprintf("client %d (%v): %s: %d came after %d", m.number, m.kind, v.name, s, v.high))
 		return
 	}
 	if s > v.high+1 {
@@ -316,12 +316,12 @@ func (m *client) outstanding(final bool) (missing int, here bool) {
 			continue
 		}
 		if v.missing > 0 {
-			a.fault(&a.lost, int64(v.missing), fmt.Sprintf("client %d (%v): %s: %d lost from %d on, without a word", m.number, m.kind, v.name, v.missing, v.hole))
+			a.fault(&a.lost, int64(v.missing), fmt.Sprintf("client %d (%v): %s: %d lost from %d on, without an announcement", m.number, m.kind, v.name, v.missing, v.hole))
 			v.missing = 0
 		}
 		a.announced.Add(int64(has - v.high))
 		if last > has {
-			a.fault(&a.lost, int64(last-has), fmt.Sprintf("client %d (%v): %s: %d of %d never addReceived", m.number, m.kind, v.name, last-has, last))
+			a.fault(&a.lost, int64(last-has), fmt.Sprintf("client %d (%v): %s: %d of %d never came", m.number, m.kind, v.name, last-has, last))
 		}
 		v.high = max(has, last)
 	}

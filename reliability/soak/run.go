@@ -18,12 +18,8 @@ import (
 )
 
 const (
-	channel = "soak-%d"
-	size    = 256 // bytes of a message: enough to be worth compressing
-	// restLimit is how long a run may take to come to rest after a fault: delays
-	// between attempts to reach Redis are up to 3 s, and those of the clients, as
-	// configured here, up to 5 s.
-	restLimit = time.Minute
+	channel   = "soak-%d"
+	size      = 256 // bytes of a message: enough to be worth compressing
 	stopGrace = 15 * time.Second
 )
 
@@ -118,7 +114,7 @@ func (r *run) start(ctx context.Context) (err error) {
 	if err := r.pool.Start(ctx, r.Clients, 200); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.Rest)
 	defer cancel()
 	return r.pool.AwaitJoined(ctx)
 }
@@ -185,7 +181,7 @@ func (r *run) cycle(ctx context.Context) error {
 // recover waits until the server reports that it is ready again.
 func (r *run) recover(ctx context.Context) error {
 	// not until the end of the load: the fault may have been healed just before it
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Rest)
 	defer cancel()
 	return r.node.AwaitReady(ctx, true)
 }
@@ -215,7 +211,7 @@ func (r *run) churn(ctx context.Context) {
 // rest publishes a burst, waits until everything is at rest, and takes a sample.
 func (r *run) rest(ctx context.Context, after string) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	ctx, cancel := context.WithTimeout(ctx, r.Rest)
 	defer cancel()
 	if err := r.pool.AwaitJoined(ctx); err != nil {
 		return fmt.Errorf("after %s: %w", after, err)

@@ -61,6 +61,10 @@ type Options struct {
 	// Notice is the time within which the servers notice that the link to Redis is
 	// dead.
 	Notice time.Duration
+	// Rest is how long a run may take to come to rest after a fault: delays between
+	// attempts to reach Redis are up to 3 s, and those of the clients, as configured
+	// here, up to 5 s.
+	Rest time.Duration
 	// Clients is how many there are; each subscribes to Each of Channels.
 	Clients, Channels, Each int
 	// TokenLife is how long a token is valid, in whole seconds.
@@ -85,7 +89,7 @@ func Defaults() Options {
 	return Options{
 		Modes: node.Modes(), For: time.Hour, Cycle: 20 * time.Second, Notice: 3 * time.Second,
 		Clients: 200, Channels: 20, Each: 2, Rate: 40, Churn: 9, Burst: 500,
-		TokenLife: 40 * time.Second,
+		TokenLife: 40 * time.Second, Rest: time.Minute,
 	}
 }
 
