@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
 const (
@@ -103,9 +104,7 @@ func (l *loop) accept() {
 		if l.listener < 0 {
 			return
 		}
-		// Without the peer's address, which nobody asks for here.
-		fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.listener), 0, 0,
-			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		fd, errno := sys.Accept(l.listener)
 		switch errno {
 		case 0:
 			l.adopt(int(fd), nil)

@@ -4,7 +4,10 @@
 // A loop owns its connections alone. Each is a small record without pointers in
 // a slab; nothing else is held for one that is idle. What is unfinished, a
 // message half received or frames half sent, hangs in a side table for as long
-// as it lasts. Other goroutines reach a loop through its inbox only.
+// as it lasts. Only a loop's own goroutine runs its iterations; every other
+// goroutine, the bus's among them, reaches a loop through its inbox. Whatever
+// writes to a connection may note that it has to end, and finish (end.go) is where
+// connections end. Raw system calls are in package sys.
 //
 //	accept.go      new sockets
 //	secure.go      TLS, in memory, by crypto/tls

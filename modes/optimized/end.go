@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/liveness"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -68,7 +69,7 @@ func (l *loop) close(index uint32, reason string) {
 		l.leaveSecure(index, r)
 	}
 	l.detach(index, r)
-	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(r.fd), 0, 0)
+	sys.Close(r.fd)
 	l.slab.put(index)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -336,7 +337,7 @@ func (l *loop) read(index uint32, r *record, more bool) {
 	if r.deflate {
 		buffer = buffer[:deflatedRead]
 	}
-	n, errno := readSocket(r.fd, buffer)
+	n, errno := sys.Receive(r.fd, buffer)
 	switch {
 	case n > 0:
 		if more || n == len(buffer) {

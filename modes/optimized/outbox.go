@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/liveness"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -65,7 +66,7 @@ func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 		l.enqueue(index, r, buffer, shared)
 		return
 	}
-	n, errno := writeSocket(r.fd, buffer)
+	n, errno := sys.Send(r.fd, buffer)
 	switch {
 	case n == len(buffer):
 	case errno == 0, errno == unix.EAGAIN:

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
 const (
@@ -225,7 +226,7 @@ func (l *loop) transmit(index uint32, r *record) bool {
 	n := 0
 	if r.out == none || len(l.outboxes.items[r.out].sealed) == 0 {
 		var errno unix.Errno
-		n, errno = writeSocket(r.fd, b)
+		n, errno = sys.Send(r.fd, b)
 		switch {
 		case n == len(b):
 			if r.out != none {
@@ -274,7 +275,7 @@ func (l *loop) writeSecure(index uint32, r *record, buffer []byte, shared bool) 
 func (l *loop) flushSecure(index uint32, r *record, o *outbox) bool {
 	for len(o.sealed) > 0 || len(o.buffers) > 0 {
 		if len(o.sealed) > 0 {
-			n, errno := writeSocket(r.fd, o.sealed)
+			n, errno := sys.Send(r.fd, o.sealed)
 			switch errno {
 			case 0:
 				l.engine.Stats.Queued.Add(-int64(n))
@@ -316,7 +317,7 @@ func (l *loop) bye(index uint32, r *record) {
 	_ = s.conn.CloseWrite()
 	if b := l.security.sealed; len(b) > 0 {
 		l.security.sealed = b[:0]
-		_, _ = writeSocket(r.fd, b)
+		_, _ = sys.Send(r.fd, b)
 	}
 }
 
@@ -337,7 +338,7 @@ func (l *loop) leaveSecure(index uint32, r *record) {
 // plainly answers a client that has not come as far as TLS.
 func (l *loop) plainly(index uint32, r *record, response string) {
 	l.engine.Stats.Refused.WithLabelValues(handshake.ReasonTLS).Inc()
-	if n, errno := writeSocket(r.fd, []byte(response)); errno != 0 || n < len(response) {
+	if n, errno := sys.Send(r.fd, []byte(response)); errno != 0 || n < len(response) {
 		r.state = closing // it has been counted
 		l.hurtBy(index, r, modes.ReasonGone)
 		return

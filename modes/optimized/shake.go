@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
 const (
@@ -100,7 +101,7 @@ func (s *shake) write(b []byte) {
 	// A loop that has ended has closed the connection.
 	l.inbox.post(func() {
 		if r := l.slab.find(h); r != nil && !r.hurt {
-			if n, errno := writeSocket(r.fd, b); errno != 0 || n < len(b) {
+			if n, errno := sys.Send(r.fd, b); errno != 0 || n < len(b) {
 				// A socket that does not take these few bytes is not worth keeping.
 				l.hurtBy(h.index, r, modes.ReasonGone)
 			}

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
-// BenchmarkWriteSocket compares the write that the loops make with the one that
+// BenchmarkSend compares the write that the loops make with the one that
 // the scheduler is told of, on TCP connections over loopback, as a fan-out makes
 // them: what it costs is mostly what the runtime's monitor thread does when it
 // sees calls that take long, so it is to be run with -cpu 1 beside -cpu 2.
-func BenchmarkWriteSocket(b *testing.B) {
+func BenchmarkSend(b *testing.B) {
 	const connections = 200
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,7 +39,7 @@ func BenchmarkWriteSocket(b *testing.B) {
 	buffer, sink := make([]byte, 180), make([]byte, 4096)
 	for name, write := range map[string]func(fd int) error{
 		"RawSyscall": func(fd int) error {
-			if _, errno := writeSocket(int32(fd), buffer); errno != 0 {
+			if _, errno := sys.Send(int32(fd), buffer); errno != 0 {
 				return errno
 			}
 			return nil

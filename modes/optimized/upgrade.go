@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
 // request takes bytes of a request, and acts on it once its headers are
@@ -231,7 +232,7 @@ func (l *loop) respond(index uint32, r *record, response []byte) {
 		}
 		return
 	}
-	if n, errno := writeSocket(r.fd, response); errno != 0 || n < len(response) {
+	if n, errno := sys.Send(r.fd, response); errno != 0 || n < len(response) {
 		l.hurtBy(index, r, modes.ReasonGone)
 	}
 }

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
 
 // edges is what every descriptor is watched for: changes, not states
@@ -104,20 +105,14 @@ func (p *Poller) Readable() <-chan struct{} { return p.readable }
 // Poll returns what is ready now, without waiting. The slice is valid until the
 // next Poll.
 func (p *Poller) Poll() ([]Event, error) {
-	// Neither this call nor epoll_ctl can block, so the scheduler need not know
-	// of them. epoll_pwait, because newer architectures have no epoll_wait.
-	//
-	// unsafe: the addresses are of memory that p and the argument list keep
-	// alive during the call. BenchmarkPoll compares it with unix.EpollWait.
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd),
-		uintptr(unsafe.Pointer(&p.raw)), Batch, 0, 0, 0)
+	n, errno := sys.EpollWait(p.fd, p.raw[:])
 	if errno != 0 {
 		if errno == unix.EINTR {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("netpoll: epoll_wait: %w", errno)
 	}
-	for i := range int(n) {
+	for i := range n {
 		raw := &p.raw[i]
 		gone := raw.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0
 		p.events[i] = Event{
@@ -143,8 +138,7 @@ func (p *Poller) Remove(fd int) error {
 
 func (p *Poller) control(op, fd int, t Token) error {
 	event := unix.EpollEvent{Events: edges & math.MaxUint32, Fd: int32(t.Index), Pad: int32(t.Generation)}
-	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(op), uintptr(fd),
-		uintptr(unsafe.Pointer(&event)), 0, 0); errno != 0 {
+	if errno := sys.EpollControl(p.fd, op, fd, &event); errno != 0 {
 		return fmt.Errorf("netpoll: epoll_ctl: %w", errno)
 	}
 	return nil
