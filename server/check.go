@@ -62,12 +62,12 @@ func checkEach(c config.Config, line func(what, format string, args ...any)) err
 		}
 		line("certificate", "expires %s", pair.Leaf().NotAfter.Format(time.RFC3339))
 	}
-	limit, err := node.RaiseDescriptorLimit()
+	files, err := node.PlanDescriptors(&c)
 	if err != nil {
 		return err
 	}
-	line("open files", "%d: room for %d connections", limit, node.Room(limit))
-	if c.MaxConnections > node.Room(limit) {
+	line("open files", "%d: room for %d connections", files.Limit, files.Connections)
+	if c.MaxConnections > files.Connections {
 		return fmt.Errorf("tandem: check: MAX_CONNECTIONS=%d: more than the limit of open files allows: raise it (ulimit -n)", c.MaxConnections)
 	}
 	if c.RedisURL == "" {

@@ -97,8 +97,14 @@ func newAddresses(o *Options) *addresses {
 	return a
 }
 
-// add counts one connection of an address.
-func (a *addresses) add(who Address, now time.Duration) (Address, *Refusal) {
+// change counts one handshake of an address, one connection, or both. Unless it
+// refuses, a connection counts until the address that it returns is removed.
+func (a *addresses) change(who Address, now time.Duration, handshake, connection bool) (Address, *Refusal) {
+	handshake = handshake && a.interval > 0
+	connection = connection && a.connections > 0
+	if !handshake && !connection {
+		return Address{}, nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entry, known := a.table[who]
@@ -112,7 +118,7 @@ func (a *addresses) add(who Address, now time.Duration) (Address, *Refusal) {
 		}
 	}
 	wasIdle := known && entry.open == 0
-	refusal := a.charge(&entry, now)
+	refusal := a.charge(&entry, now, handshake, connection)
 	a.table[who] = entry
 	switch isIdle := entry.open == 0; {
 	case isIdle && !wasIdle:
@@ -120,22 +126,25 @@ func (a *addresses) add(who Address, now time.Duration) (Address, *Refusal) {
 	case !isIdle && wasIdle:
 		a.idle--
 	}
-	if refusal != nil {
+	if refusal != nil || !connection {
 		return Address{}, refusal
 	}
 	return who, nil
 }
 
 // charge books one handshake, and the connection that comes of it.
-func (a *addresses) charge(entry *account, now time.Duration) *Refusal {
-	if a.interval > 0 {
+func (a *addresses) charge(entry *account, now time.Duration, handshake, connection bool) *Refusal {
+	if handshake {
 		due := max(entry.due, now) + a.interval
 		if due-now > max(addressBurst, a.interval) {
 			return RefusedAddressRate
 		}
 		entry.due = due
 	}
-	if a.connections > 0 && int(entry.open) >= a.connections {
+	switch {
+	case !connection:
+		return nil
+	case int(entry.open) >= a.connections:
 		return RefusedAddressFull
 	}
 	entry.open++

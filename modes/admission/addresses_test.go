@@ -72,22 +72,22 @@ func TestAddressOf(t *testing.T) {
 func TestConnectionsPerAddress(t *testing.T) {
 	d := newController(t, Options{ConnectionsPerAddress: 2})
 	one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	var held []Address
+	var held []Socket
 	for range 2 {
-		a, refusal := d.Add(one, nil)
+		a, refusal, _ := d.Open(one)
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
 		held = append(held, a)
 	}
-	if _, refusal := d.Add(one, nil); refusal != RefusedAddressFull {
+	if _, refusal, _ := d.Open(one); refusal != RefusedAddressFull {
 		t.Errorf("the third: %v", refusal)
 	}
-	if _, refusal := d.Add(other, nil); refusal != nil {
+	if _, refusal, _ := d.Open(other); refusal != nil {
 		t.Errorf("another address: %v", refusal)
 	}
-	d.Remove(held[0])
-	if _, refusal := d.Add(one, nil); refusal != nil {
+	d.Close(held[0])
+	if _, refusal, _ := d.Open(one); refusal != nil {
 		t.Errorf("after one has left: %v", refusal)
 	}
 	d.Remove(Address{})
@@ -98,7 +98,7 @@ func TestConnectRatePerAddress(t *testing.T) {
 	one, now := addressOf(netip.MustParseAddr("192.0.2.1")), time.Duration(1e18)
 	in := func() (n int) {
 		for range 100 {
-			if who, refusal := a.add(one, now); refusal == nil {
+			if who, refusal := a.change(one, now, true, true); refusal == nil {
 				n++
 				a.remove(who)
 			} else if refusal != RefusedAddressRate {
@@ -141,13 +141,13 @@ func TestAddressesAreForgotten(t *testing.T) {
 	a := newAddresses(&Options{ConnectRatePerAddress: 1, ConnectionsPerAddress: 1})
 	now := time.Duration(1e18)
 	nth := func(i int) Address { return Address{prefix: uint64(i), kind: ipv6} }
-	stay, refusal := a.add(nth(1<<40), now)
+	stay, refusal := a.change(nth(1<<40), now, true, true)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	for i := range 100 * sweepFrom {
 		now += time.Duration(10 * time.Millisecond)
-		who, refusal := a.add(nth(i), now)
+		who, refusal := a.change(nth(i), now, true, true)
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
@@ -156,13 +156,13 @@ func TestAddressesAreForgotten(t *testing.T) {
 	if len(a.table) > 2*sweepFrom || a.idle != len(a.table)-1 {
 		t.Errorf("%d addresses are remembered, %d of them idle", len(a.table), a.idle)
 	}
-	if _, refusal := a.add(nth(1<<40), now); refusal != RefusedAddressFull {
+	if _, refusal := a.change(nth(1<<40), now, true, true); refusal != RefusedAddressFull {
 		t.Errorf("an address that has its connection still: %v", refusal)
 	}
 	a.remove(stay)
 
 	for i := range maxIdleAddresses + 100 {
-		who, refusal := a.add(nth(i), now)
+		who, refusal := a.change(nth(i), now, true, true)
 		if refusal == nil {
 			a.remove(who)
 		}
@@ -170,7 +170,7 @@ func TestAddressesAreForgotten(t *testing.T) {
 	if len(a.table) > maxIdleAddresses+1 {
 		t.Errorf("%d addresses are remembered", len(a.table))
 	}
-	if _, refusal := a.add(nth(1<<41), now); refusal != RefusedAddressRate {
+	if _, refusal := a.change(nth(1<<41), now, true, true); refusal != RefusedAddressRate {
 		t.Errorf("who there is no room for shares a rate that is used up: %v", refusal)
 	}
 }

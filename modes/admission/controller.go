@@ -15,8 +15,7 @@ import (
 // concurrently.
 type Controller struct {
 	origins origins
-	max     int64
-	open    func() int64
+	sockets sockets
 	rate    *rate.Limiter // nil: no limit
 	// addresses is nil unless there is a limit for one address.
 	addresses *addresses
@@ -28,13 +27,13 @@ type Options struct {
 	// AllowedOrigins are patterns (path.Match) of what the Origin header may
 	// be, such as https://*.example.com; "*" is any. Empty: same host only.
 	AllowedOrigins []string
-	// MaxConnections is how many connections the node takes; 0: any number.
-	// Connections returns how many it has.
-	MaxConnections int
-	Connections    func() int64
+	// MaxConnections is how many sockets may be open, whatever they speak and however
+	// far their handshakes are; 0: any number. MaxRefused is how many more may be at a
+	// time to be told that they are too many; 0: DefaultMaxRefused.
+	MaxConnections, MaxRefused int
 	// ConnectRate is how many handshakes a second it takes; 0: any number.
 	ConnectRate int
-	// ConnectionsPerAddress is how many connections one address may have,
+	// ConnectionsPerAddress is how many sockets one address may have open,
 	// ConnectRatePerAddress how many handshakes a second; 0: any number.
 	ConnectionsPerAddress, ConnectRatePerAddress int
 	// TrustedProxies are the addresses of proxies that are trusted to name the
@@ -44,9 +43,16 @@ type Options struct {
 	ForwardedHeader string
 }
 
+// DefaultMaxRefused is how many sockets over a limit there may be at a time.
+const DefaultMaxRefused = 1024
+
 // New returns a Controller. The error wraps ErrOriginPattern.
 func New(o Options) (*Controller, error) {
-	c := &Controller{max: int64(o.MaxConnections), open: o.Connections}
+	c := new(Controller)
+	c.sockets.max, c.sockets.maxExcess = int64(o.MaxConnections), int64(o.MaxRefused)
+	if o.MaxRefused <= 0 {
+		c.sockets.maxExcess = DefaultMaxRefused
+	}
 	var err error
 	if c.origins, err = newOrigins(o.AllowedOrigins); err != nil {
 		return nil, err
@@ -67,8 +73,6 @@ func (c *Controller) Admit(host, origin string) *Refusal {
 		return RefusedOrigin
 	case c.crowded.Load():
 		return RefusedMemory
-	case c.max > 0 && c.open() >= c.max:
-		return RefusedFull
 	case c.rate != nil && !c.rate.Allow():
 		return RefusedRate
 	}
@@ -90,12 +94,14 @@ func (c *Controller) ForwardedHeader() string {
 
 // Add is called before Admit with the address that a handshake comes from and the
 // values of its ForwardedHeader. Unless it refuses, the connection counts as one of
-// the address that it returns until that is passed to Remove.
+// the address that it returns until that is passed to Remove. Only the connections of
+// a trusted proxy do; others count by their sockets.
 func (c *Controller) Add(peer netip.Addr, forwarded []string) (Address, *Refusal) {
 	if c.addresses == nil {
 		return Address{}, nil
 	}
-	return c.addresses.add(addressOf(c.addresses.client(peer, forwarded)), monotonic())
+	peer = peer.Unmap()
+	return c.addresses.change(addressOf(c.addresses.client(peer, forwarded)), monotonic(), true, c.addresses.trusted(peer))
 }
 
 // AddRequest is Add for a request of net/http.

@@ -46,14 +46,15 @@ type setup struct {
 
 // node is one running engine with all that it needs.
 type node struct {
-	engine modes.Engine
-	stats  *modes.Stats
-	bus    *fakeBus // nil where the case brought its own
-	addr   string
-	limits modes.Limits
-	secure bool // it speaks TLS
-	served chan error
-	stop   context.CancelFunc
+	engine    modes.Engine
+	stats     *modes.Stats
+	bus       *fakeBus // nil where the case brought its own
+	addr      string
+	limits    modes.Limits
+	secure    bool // it speaks TLS
+	served    chan error
+	stop      context.CancelFunc
+	admission *admission.Controller
 }
 
 // start runs an engine on a free port until the test ends, and then checks that
@@ -81,7 +82,6 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 		}
 		bus = n.bus
 	}
-	s.admission.Connections = n.stats.TotalConnections
 	controller, err := admission.New(s.admission)
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +89,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 	if s.log == nil {
 		s.log = slog.NewTextHandler(logWriter{t}, nil)
 	}
+	n.admission = controller
 	n.engine, err = build(modes.Config{
 		Addr: "127.0.0.1:0", Handler: plainHandler(), Bus: bus, Admission: controller, Echo: s.echo, Rules: s.rules,
 		Limits: s.limits, Compression: s.compression, Stats: n.stats, Log: slog.New(s.log),
@@ -113,6 +114,7 @@ func start(t testing.TB, build Build, change func(*setup)) *node {
 			n.bus.Close()
 		}
 		n.settle(t)
+		n.awaitSockets(t, 0)
 	})
 	return n
 }

@@ -59,7 +59,7 @@ func newSkeleton(config modes.Config) (modes.Engine, error) {
 	if e.listener, err = net.Listen("tcp", config.Addr); err != nil {
 		return nil, err
 	}
-	e.server = handshake.NewServer(&e.Config, http.HandlerFunc(e.serve))
+	e.server = handshake.NewServer(&e.Config, http.HandlerFunc(e.serve), &e.running)
 	return e, nil
 }
 
@@ -68,7 +68,7 @@ func (e *skeleton) Addr() net.Addr { return e.listener.Addr() }
 func (e *skeleton) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = e.server.Close() })
 	defer stop()
-	err := e.server.Serve(e.listener)
+	err := e.server.Serve(handshake.Limit(e.listener, &e.Config))
 	_ = e.Drain(context.Background(), 0)
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
@@ -136,7 +136,7 @@ func (e *skeleton) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refusal := handshake.Check(r); refusal != nil {
-		handshake.Answer(w, e.Stats, refusal)
+		handshake.Answer(w, r, e.Stats, refusal)
 		return
 	}
 	var offered handshake.Subprotocols

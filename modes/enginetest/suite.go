@@ -23,7 +23,7 @@ func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 // parallelCases are those that run beside each other, and over TLS, too.
 func parallelCases() [][]suiteCase {
 	return [][]suiteCase{
-		handshakeCases, refusalCases, httpCases, addressCases,
+		handshakeCases, refusalCases, httpCases, addressCases, socketCases,
 		frameCases, closeCases, deflateCases,
 		sessionCases, tokenCases, rightsCases, reservedCases, subscribeCases, pingCases,
 		fanoutCases, rawCases, streamCases, slowCases, largeCases, unreadCases,

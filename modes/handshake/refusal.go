@@ -39,7 +39,7 @@ var (
 )
 
 // Answer counts a refusal and answers a request with it.
-func Answer(w http.ResponseWriter, stats *modes.Stats, refusal *admission.Refusal) {
+func Answer(w http.ResponseWriter, r *http.Request, stats *modes.Stats, refusal *admission.Refusal) {
 	if refusal.Status == http.StatusUpgradeRequired {
 		// What would have been right: RFC 6455 section 4.4, RFC 9110 section
 		// 15.5.22.
@@ -47,22 +47,23 @@ func Answer(w http.ResponseWriter, stats *modes.Stats, refusal *admission.Refusa
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Sec-WebSocket-Version", Version)
 	}
-	answer(w, stats.Refuse(refusal))
+	answer(w, r, stats.Refuse(refusal))
 }
 
 // RefuseStream is Answer to a request for a stream over HTTP, which scripts of other
 // origins may read.
 func RefuseStream(c *admission.Controller, stats *modes.Stats, w http.ResponseWriter, r *http.Request, refusal *admission.Refusal) {
 	Share(c, w.Header(), r.Host, origin(r))
-	answer(w, stats.Refuse(refusal))
+	answer(w, r, stats.Refuse(refusal))
 }
 
 // answer ends the connection with its answer: whoever is refused must not hold it
-// for as long as others may wait for their next request.
-func answer(w http.ResponseWriter, refusal *admission.Refusal) {
-	if connection := w.Header().Get("Connection"); connection != "" {
-		w.Header().Set("Connection", connection+", close")
-	} else {
+// for as long as others may wait for their next request. It goes on if another request
+// would have been right.
+func answer(w http.ResponseWriter, r *http.Request, refusal *admission.Refusal) {
+	plain := ConnOf(r).Admitted()
+	if again := refusal.Status == http.StatusUpgradeRequired || refusal.Status == http.StatusMethodNotAllowed; !again || plain.Refusal() != nil {
+		plain.TurnAway()
 		w.Header().Set("Connection", "close")
 	}
 	// The refusal may have been waited for. It is supported by every ResponseWriter

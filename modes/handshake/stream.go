@@ -54,5 +54,5 @@ func StreamOnly(c *admission.Controller, stats *modes.Stats, w http.ResponseWrit
 		return
 	}
 	h.Set("Allow", http.MethodGet)
-	answer(w, stats.Refuse(RefusedMethod))
+	answer(w, r, stats.Refuse(RefusedMethod))
 }

@@ -100,21 +100,9 @@ func New(config modes.Config, options Options) (*Engine, error) {
 		cancel()
 		return nil, fmt.Errorf("%w: %w", ErrListen, err)
 	}
-	e.server = handshake.NewServer(&e.config, e)
-	e.server.ConnState = e.track
+	e.server = handshake.NewServer(&e.config, e, &e.running)
 	e.server.BaseContext = func(net.Listener) context.Context { return e.ctx }
-	e.server.ConnContext = withSocket
 	return e, nil
-}
-
-// track has Serve wait for the connections that net/http still owns.
-func (e *Engine) track(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		e.running.Add(1)
-	case http.StateHijacked, http.StateClosed:
-		e.running.Done()
-	}
 }
 
 // Addr implements modes.Engine.

@@ -54,7 +54,6 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	}
 	s.config.Rules.PingInterval = s.config.Limits.PingInterval
 	var err error
-	s.admission.Connections = stats.TotalConnections
 	if s.config.Admission, err = admission.New(s.admission); err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,12 @@ package idiomatic
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
 // listener accepts sockets.
@@ -30,37 +31,28 @@ func listen(config modes.Config) (*listener, error) {
 	return &listener{TCPListener: l.(*net.TCPListener), config: &config}, nil
 }
 
-// Accept implements net.Listener. net/http pauses and tries again where an
-// error is temporary, as running out of descriptors is.
+// Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
+	conn, counted, refusal, err := handshake.Accept(l.TCPListener, l.config)
 	if err != nil {
-		var temporary net.Error
-		//nolint:staticcheck // net/http, which pauses, asks the same.
-		if errors.As(err, &temporary) && temporary.Temporary() {
-			l.config.Stats.Overloads.Inc()
-		}
 		return nil, err
 	}
+	return l.socket(conn.(*net.TCPConn), counted, refusal), nil
+}
+
+// socket returns what net/http is given of a connection that has been accepted.
+func (l *listener) socket(conn *net.TCPConn, counted admission.Socket, refusal *admission.Refusal) net.Conn {
 	s := &socket{
 		TCPConn: conn, stats: l.config.Stats, timeout: l.config.Limits.HandshakeTimeout,
 		frames: frames{limit: int64(l.config.Limits.MaxMessageSize)},
 	}
+	s.admitted = l.config.Admission.Plain(counted, refusal, s.reset)
 	if l.config.TLS == nil {
-		return s, nil
+		return s
 	}
 	s.secure = tls.Server(transport{conn, s}, l.config.TLS)
-	return socketConn{s}, nil
-}
-
-// socketKey is under which a request's context knows its socket.
-type socketKey struct{}
-
-func withSocket(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, socketKey{}, socketUnder(conn))
+	return socketConn{s}
 }
 
 // socketOf returns the socket that a request came from.
-func socketOf(r *http.Request) *socket {
-	return r.Context().Value(socketKey{}).(*socket)
-}
+func socketOf(r *http.Request) *socket { return socketUnder(handshake.ConnOf(r)) }

@@ -26,6 +26,7 @@ func (s *socket) receive(p []byte) (int, error) {
 
 // Close implements net.Conn. Over TLS the client is told first (close_notify).
 func (s *socket) Close() error {
+	defer s.admitted.Close()
 	if s.secure != nil {
 		return s.secure.Close()
 	}

@@ -24,13 +24,14 @@ import (
 // Everything but Read may be called concurrently.
 type socket struct {
 	*net.TCPConn
-	secure  *tls.Conn // over it; nil: nothing is encrypted
-	stats   *modes.Stats
-	timeout time.Duration // for one message, from its first byte to its last; 0: none
-	served  atomic.Bool   // a request has come in full
-	preface handshake.Preface
-	came    modes.Instant // when the latest has; for who answers it
-	deaf    atomic.Bool   // it is the last: nothing behind it is looked at
+	admitted *admission.Plain
+	secure   *tls.Conn // over it; nil: nothing is encrypted
+	stats    *modes.Stats
+	timeout  time.Duration // for one message, from its first byte to its last; 0: none
+	served   atomic.Bool   // a request has come in full
+	preface  handshake.Preface
+	came     modes.Instant // when the latest has; for who answers it
+	deaf     atomic.Bool   // it is the last: nothing behind it is looked at
 	// extension goes into the response in place of what gorilla accepts offers with;
 	// empty: nothing does.
 	extension string
@@ -100,6 +101,7 @@ func (s *socket) readRequest(p []byte) (int, error) {
 // a moment: a reset would overtake the answer.
 func (s *socket) refuse(refusal *admission.Refusal) {
 	s.stats.Refuse(refusal)
+	s.admitted.TurnAway()
 	// The client may be gone.
 	_ = s.SetDeadline(time.Now().Add(lingerTime))
 	_, _ = s.Write(handshake.Response(refusal, ""))
@@ -167,11 +169,15 @@ func (s *socket) discard() {
 	}
 }
 
+// Admitted implements handshake.Conn.
+func (s *socket) Admitted() *admission.Plain { return s.admitted }
+
 // reset closes the socket without waiting for what the peer has not taken.
 func (s *socket) reset() {
 	// The socket is closed whatever these say.
 	_ = s.SetLinger(0)
 	_ = s.TCPConn.Close()
+	s.admitted.Close()
 }
 
 // hijacker gives gorilla the socket, and the socket what net/http has read

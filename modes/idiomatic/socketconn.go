@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/liveness"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -17,7 +19,10 @@ import (
 // write, past TLS and past what watches writes.
 type socketConn struct{ socket *socket }
 
-var _ net.Conn = socketConn{}
+var _ handshake.Conn = socketConn{}
+
+// Admitted implements handshake.Conn.
+func (s socketConn) Admitted() *admission.Plain { return s.socket.admitted }
 
 func (s socketConn) Read(p []byte) (int, error)        { return s.socket.Read(p) }
 func (s socketConn) Write(p []byte) (int, error)       { return s.socket.Write(p) }

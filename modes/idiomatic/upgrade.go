@@ -56,7 +56,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refusal := e.handshake(w, r, p); refusal != nil {
-		handshake.Answer(w, e.config.Stats, refusal)
+		handshake.Answer(w, r, e.config.Stats, refusal)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/optimized/netpoll"
 	"github.com/tandem-ws/tandem/modes/optimized/sys"
 )
@@ -107,12 +109,13 @@ func (l *loop) accept() {
 		fd, errno := sys.Accept(l.listener)
 		switch errno {
 		case 0:
-			l.adopt(int(fd), nil)
+			l.admit(int32(fd))
 		case unix.EAGAIN:
 			return
 		case unix.EINTR, unix.ECONNABORTED:
 			// That client is gone; the next may be there.
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			l.engine.Admission.EvictIdle()
 			l.coolDown()
 			return
 		default:
@@ -124,20 +127,42 @@ func (l *loop) accept() {
 	l.again = append(l.again, acceptAgain)
 }
 
-// adopt makes fd a connection of this loop. back is nil if it has just been accepted.
-func (l *loop) adopt(fd int, back *handedBack) {
+// admit makes fd, which has been accepted, a connection of this loop if there is room.
+func (l *loop) admit(fd int32) {
+	var peer netip.Addr
+	if l.engine.Admission.PerAddress() {
+		peer = peerAddress(fd)
+	}
+	s, refusal, ok := l.engine.Admission.Open(peer)
+	if !ok {
+		l.engine.Stats.Refuse(refusal)
+		// It is of no use any more.
+		_ = unix.Close(int(fd))
+		return
+	}
+	l.adopt(int(fd), counted{s, refusal}, nil)
+}
+
+// adopt makes fd a connection of this loop that counts as what it says. back is nil if
+// it has just been accepted.
+func (l *loop) adopt(fd int, as counted, back *handedBack) {
 	index, r := l.slab.take()
 	r.fd, r.state = int32(fd), requesting
 	if l.security != nil {
 		r.state = securing
 	}
+	l.sockets.put(index, as)
 	if err := l.poller.Add(fd, l.token(index, r)); err != nil {
 		l.engine.Log.Error("watch a connection failed", "error", err)
 		l.hurtBy(index, r, "not watched")
 		l.finish()
 		return
 	}
-	l.wheel.arm(index, l.engine.Limits.HandshakeTimeout)
+	if wait := l.engine.Limits.HandshakeTimeout; as.refusal != nil {
+		l.wheel.arm(index, min(wait, admission.RefusalTime))
+	} else {
+		l.wheel.arm(index, wait)
+	}
 	if back == nil {
 		return
 	}

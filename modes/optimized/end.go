@@ -60,6 +60,8 @@ func (l *loop) finish() {
 // close ends a connection, whatever its state, and gives back all it had.
 func (l *loop) close(index uint32, reason string) {
 	r := l.slab.at(index)
+	// Whoever sees the connection gone must find room for another.
+	l.engine.Admission.Close(l.sockets.take(index).socket)
 	if r.state == securing || r.state == requesting || r.state == waiting {
 		l.engine.Stats.Refused.WithLabelValues(reason).Inc()
 	} else if r.state == open {

@@ -37,11 +37,14 @@ type Engine struct {
 	pings     [wire.Protocols]wire.Frame
 	accepted  [wire.Protocols]prometheus.Counter
 
-	http     *http.Server
-	plain    *plainListener
-	draining atomic.Bool
-	stop     context.CancelCauseFunc // ends the loops
-	life     context.Context
+	http  *http.Server
+	plain *plainListener
+	conns sync.WaitGroup // those that net/http has
+	// duplicating is held while a connection has a second descriptor.
+	duplicating sync.Mutex
+	draining    atomic.Bool
+	stop        context.CancelCauseFunc // ends the loops
+	life        context.Context
 }
 
 var _ modes.Engine = (*Engine)(nil)
@@ -69,7 +72,7 @@ func New(cfg modes.Config, o Options) (*Engine, error) {
 	}
 	e.address = address
 	e.plain = newPlainListener(address)
-	e.http = handshake.NewServer(&e.Config, e.plainHandler())
+	e.http = handshake.NewServer(&e.Config, e.plainHandler(), &e.conns)
 	for number, listener := range listeners {
 		l, err := newLoop(e, number, listener)
 		if err != nil {
@@ -123,6 +126,7 @@ func (e *Engine) Serve(ctx context.Context) error {
 	e.pool.Close()
 	err := e.http.Close()
 	plain.Wait()
+	e.conns.Wait()
 	for _, l := range e.loops {
 		err = errors.Join(err, l.release())
 	}

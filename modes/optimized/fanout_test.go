@@ -72,7 +72,7 @@ func (l *loop) testConnection(tb testing.TB, p wire.Protocol, a *audience) (*rec
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l.adopt(pair[0], nil)
+	l.adopt(pair[0], counted{}, nil)
 	index := l.slab.top - 1
 	r := l.slab.at(index)
 	r.protocol, r.state = p, open

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/admission"
 	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -60,7 +61,19 @@ func (p *plainListener) offer(conn net.Conn) {
 // plainConn is a connection of which some bytes were read before.
 type plainConn struct {
 	*net.TCPConn
-	read []byte
+	admitted *admission.Plain
+	read     []byte
+}
+
+var _ handshake.Conn = (*plainConn)(nil)
+
+// Admitted implements handshake.Conn.
+func (c *plainConn) Admitted() *admission.Plain { return c.admitted }
+
+// Close implements net.Conn.
+func (c *plainConn) Close() error {
+	defer c.admitted.Close()
+	return c.TCPConn.Close()
 }
 
 func (c *plainConn) Read(p []byte) (int, error) {
@@ -75,8 +88,20 @@ func (c *plainConn) Read(p []byte) (int, error) {
 // secureConn is plainConn over TLS.
 type secureConn struct {
 	*tls.Conn
-	secure *secure
-	read   []byte
+	secure   *secure
+	admitted *admission.Plain
+	read     []byte
+}
+
+var _ handshake.Conn = (*secureConn)(nil)
+
+// Admitted implements handshake.Conn.
+func (c *secureConn) Admitted() *admission.Plain { return c.admitted }
+
+// Close implements net.Conn.
+func (c *secureConn) Close() error {
+	defer c.admitted.Close()
+	return c.Conn.Close()
 }
 
 func (c *secureConn) Read(p []byte) (int, error) {
@@ -103,18 +128,22 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 		s.pipe.in = bytes.Clone(s.pipe.in)
 		l.setSecure(index, nil)
 	}
+	as := l.sockets.take(index)
 	l.detach(index, r)
 	l.slab.put(index)
 	err := e.pool.Schedule(func(err error) {
-		if err == nil {
-			var conn net.Conn
-			if conn, err = plainConnOf(fd, received, s); err == nil {
-				e.plain.offer(conn)
-				return
-			}
-			e.Log.Debug("hand over to net/http failed", "error", err)
+		if err != nil {
+			_ = unix.Close(fd)
+			e.Admission.Close(as.socket)
+			return
 		}
-		_ = unix.Close(fd)
+		conn, err := e.plainConnOf(fd, received, s, as)
+		if err != nil {
+			e.Log.Debug("hand over to net/http failed", "error", err)
+			e.Admission.Close(as.socket)
+			return
+		}
+		e.plain.offer(conn)
 	})
 	if err != nil {
 		e.Stats.Refuse(handshake.RefusedBusy)
@@ -127,27 +156,41 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 		// All that can be done for it; it is closed either way.
 		_, _ = unix.Write(fd, response)
 		_ = unix.Close(fd)
+		e.Admission.Close(as.socket)
 	}
 }
 
-// plainConnOf makes fd a net.Conn, over s unless that is nil. On error fd is still the caller's.
-func plainConnOf(fd int, received []byte, s *secure) (net.Conn, error) {
-	duplicate, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("optimized: duplicate a descriptor: %w", err)
-	}
-	file := os.NewFile(uintptr(duplicate), "tcp")
-	conn, err := net.FileConn(file)
-	err = errors.Join(err, file.Close())
+// plainConnOf makes fd a net.Conn, over s unless that is nil. It closes fd on error.
+func (e *Engine) plainConnOf(fd int, received []byte, s *secure, as counted) (net.Conn, error) {
+	tcp, err := e.netConn(fd)
 	if err != nil {
 		return nil, fmt.Errorf("optimized: make a net.Conn: %w", err)
 	}
-	_ = unix.Close(fd)
+	var admitted *admission.Plain
+	admitted = e.Admission.Plain(as.socket, as.refusal, func() {
+		// It is of no use any more.
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close()
+		admitted.Close()
+	})
 	if s != nil {
-		s.pipe.tcp, s.pipe.loop = conn.(*net.TCPConn), nil
-		return &secureConn{s.conn, s, received}, nil
+		s.pipe.tcp, s.pipe.loop = tcp, nil
+		return &secureConn{s.conn, s, admitted, received}, nil
 	}
-	return &plainConn{conn.(*net.TCPConn), received}, nil
+	return &plainConn{tcp, admitted, received}, nil
+}
+
+// netConn makes fd, which it closes, a net.Conn. That needs a second descriptor for a
+// moment, and so does takeBack: duplicating sees that they are not many at a time.
+func (e *Engine) netConn(fd int) (*net.TCPConn, error) {
+	e.duplicating.Lock()
+	defer e.duplicating.Unlock()
+	file := os.NewFile(uintptr(fd), "tcp")
+	conn, err := net.FileConn(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
 }
 
 // plainHandler answers requests that were handed over. A good one for an endpoint of
@@ -172,7 +215,7 @@ func (e *Engine) plainHandler() http.Handler {
 			}
 		default:
 			if refusal := handshake.Check(request); refusal != nil {
-				handshake.Answer(w, e.Stats, refusal)
+				handshake.Answer(w, request, e.Stats, refusal)
 				return
 			}
 		}
@@ -207,27 +250,43 @@ func (e *Engine) takeBack(w http.ResponseWriter, request *http.Request, p wire.P
 		tcp, s, unread = c.secure.pipe.tcp, c.secure, c.read
 		s.pipe.tcp = nil
 	}
-	// What is left of it is a duplicate of its descriptor, or nothing.
-	defer func() { _ = tcp.Close() }()
 	buffer, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	ahead := append(bytes.Clone(buffer), unread...)
 
-	raw, err := tcp.SyscallConn()
-	if err != nil {
+	as, ok := conn.(handshake.Conn).Admitted().Release()
+	fd := e.duplicate(tcp)
+	if !ok || fd < 0 {
+		if ok {
+			e.Admission.Close(as)
+		}
 		return nil
 	}
+	l := e.loops[fd%len(e.loops)]
+	if !l.inbox.post(func() { l.adopt(fd, counted{socket: as}, &handedBack{request, p, ahead, s}) }) {
+		_ = unix.Close(fd)
+		e.Admission.Close(as)
+	}
+	return nil
+}
+
+// duplicate returns a descriptor of its own for a connection, which it closes; -1 if
+// there is none.
+func (e *Engine) duplicate(tcp *net.TCPConn) int {
+	e.duplicating.Lock()
+	defer e.duplicating.Unlock()
+	defer func() { _ = tcp.Close() }()
 	fd := -1
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return fd
+	}
 	err = raw.Control(func(original uintptr) {
 		if duplicate, err := unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			fd = duplicate
 		}
 	})
-	if err != nil || fd < 0 {
-		return nil
+	if err != nil {
+		return -1
 	}
-	l := e.loops[fd%len(e.loops)]
-	if !l.inbox.post(func() { l.adopt(fd, &handedBack{request, p, ahead, s}) }) {
-		_ = unix.Close(fd)
-	}
-	return nil
+	return fd
 }

@@ -58,6 +58,7 @@ type loop struct {
 	more       table[[]subscription]
 	// addresses is what connections count as where limits hold for one address.
 	addresses map[uint32]admission.Address
+	sockets   sockets
 	ledgers   map[uint32]*ledger // by the record's index
 	expiries  expiries
 	watches   map[uint32]*liveness.Watch // of connections that are overdue, by the record's index
@@ -105,6 +106,7 @@ func newLoop(e *Engine, number, listener int) (*loop, error) {
 		stopped:   make(chan struct{}),
 		buffer:    make([]byte, readBuffer),
 		addresses: make(map[uint32]admission.Address),
+		sockets:   make(sockets),
 		ledgers:   make(map[uint32]*ledger),
 		watches:   make(map[uint32]*liveness.Watch),
 		now:       time.Now(),

@@ -67,6 +67,10 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 		return
 	}
 	h := l.handshaker
+	if refusal := l.sockets.refusal(index); refusal != nil {
+		l.refuseExcess(index, r, refusal, received, size)
+		return
+	}
 	h.came = modes.Now()
 	err := h.run(r.fd, received[:size])
 	if err == errPlain { //nolint:errorlint // it is never wrapped
@@ -74,6 +78,18 @@ func (l *loop) upgrade(index uint32, r *record, received []byte, size int) {
 		return
 	}
 	l.answer(index, r, err, received[size:])
+}
+
+// refuseExcess answers the request of a connection over a limit. net/http does so if
+// it is not in the plainest form, or if scripts may read the answer.
+func (l *loop) refuseExcess(index uint32, r *record, refusal *admission.Refusal, received []byte, size int) {
+	h := l.handshaker
+	h.reset(r.fd)
+	if _, stream := h.stream(received[:size]); stream || !h.inspect(received[:size]) {
+		l.handOver(index, r, received)
+		return
+	}
+	l.refuse(index, r, refusal)
 }
 
 // answer acts on what the handshaker has decided on a request. ahead was sent behind
@@ -246,6 +262,9 @@ func (l *loop) refuse(index uint32, r *record, refusal *admission.Refusal) {
 func (l *loop) refuseWith(index uint32, r *record, refusal *admission.Refusal, headers string) {
 	l.engine.Stats.Refuse(refusal)
 	l.leaveAddress(index)
+	// Before the answer: whoever has it must find room for another connection. If
+	// there is none for this one, turnAway ends it.
+	_ = l.turnAwaySocket(index)
 	l.respond(index, r, handshake.Response(refusal, headers))
 	l.turnAway(index, r)
 }
@@ -258,6 +277,10 @@ func (l *loop) turnAway(index uint32, r *record) {
 	}
 	l.leaveAll(r)
 	r.state, r.deaf = closing, true
-	l.wheel.arm(index, modes.CloseWait)
+	if !l.turnAwaySocket(index) {
+		l.hurtBy(index, r, "")
+		return
+	}
+	l.wheel.arm(index, admission.RefusalTime)
 	l.sentAll(index, r)
 }

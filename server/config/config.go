@@ -64,14 +64,14 @@ type Config struct {
 	MaxChannels      int  `env:"MAX_CHANNELS" envDefault:"128" min:"1" max:"1000000" desc:"channels that one connection may subscribe to"`
 	MaxChannelLength int  `env:"MAX_CHANNEL_LENGTH" envDefault:"255" min:"1" max:"4096" desc:"longest name of a channel, in bytes"`
 	MaxQueuedBytes   int  `env:"MAX_QUEUED_BYTES" envDefault:"1048576" min:"1024" max:"1073741824" desc:"bytes that may wait for one slow client before it is disconnected"`
-	MaxConnections   int  `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"connections that the node accepts; 0: as many as its file descriptors allow"`
+	MaxConnections   int  `env:"MAX_CONNECTIONS" envDefault:"0" min:"0" max:"100000000" desc:"sockets that may be open on ADDR, whatever they speak; 0: as many as its file descriptors allow"`
 	ConnectRate      int  `env:"CONNECT_RATE" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that the node accepts; 0: any number"`
 	MemoryLimit      Size `env:"MEMORY_LIMIT" shown:"none" min:"16777216" max:"1099511627776" zero:"1" desc:"memory that the process should not exceed, such as 512MiB or 2GB; while more than nine tenths of it are in use, new connections are refused"`
 	// The Go runtime reads it before the program starts.
 	GoMemoryLimit string `env:"GOMEMLIMIT" shown:"none" desc:"Go's own name for MEMORY_LIMIT, which takes precedence; only the units B, KiB, MiB, GiB and TiB are allowed"`
 
 	// Of one address.
-	MaxConnectionsPerAddress int    `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"100000000" desc:"connections that one address may have on the node; IPv6 addresses of the same /64 count as one; 0: any number"`
+	MaxConnectionsPerAddress int    `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"0" min:"0" max:"100000000" desc:"sockets that one address may have open on the node; IPv6 addresses of the same /64 count as one; 0: any number"`
 	ConnectRatePerAddress    int    `env:"CONNECT_RATE_PER_ADDRESS" envDefault:"0" min:"0" max:"1000000" desc:"handshakes a second that one address may make on the node; 0: any number"`
 	TrustedProxies           List   `env:"TRUSTED_PROXIES" shown:"none" desc:"addresses and networks of reverse proxies, separated by commas, such as 10.0.0.0/8; limits per address then apply to the client that they name"`
 	ForwardedHeader          string `env:"FORWARDED_HEADER" envDefault:"X-Forwarded-For" oneof:"X-Forwarded-For Forwarded" desc:"header in which the trusted proxies name the client"`

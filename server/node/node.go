@@ -46,8 +46,10 @@ type node struct {
 	bus       *redisbus.Bus
 	engine    modes.Engine
 	admission *admission.Controller
-	stats     *modes.Stats
-	rules     session.Rules
+	// maxRefused is how many sockets over a limit there is room for.
+	maxRefused int
+	stats      *modes.Stats
+	rules      session.Rules
 	// certificate is that of the public listener, or nil if it does not speak TLS.
 	certificate *certificate.Certificate
 	draining    atomic.Bool
@@ -137,25 +139,23 @@ func public(addr net.Addr) bool {
 	return ok && !tcp.IP.IsLoopback() && !tcp.IP.IsPrivate() && !tcp.IP.IsLinkLocalUnicast()
 }
 
-// reserveDescriptors raises the limit of open files and sees that the
-// connections leave some for everything else.
+// reserveDescriptors sees that connections leave enough open files for everything
+// else.
 func (n *node) reserveDescriptors() error {
-	limit, err := RaiseDescriptorLimit()
+	d, err := PlanDescriptors(&n.config)
 	if err != nil {
 		return err
 	}
-	switch {
-	case n.config.MaxConnections == 0:
-		n.config.MaxConnections = Room(limit)
-	case n.config.MaxConnections > Room(limit):
+	if n.config.MaxConnections > d.Connections {
 		n.log.Warn("MAX_CONNECTIONS is more than the limit of open files allows: raise it (ulimit -n)",
-			"MAX_CONNECTIONS", n.config.MaxConnections, "open_files", limit)
+			"MAX_CONNECTIONS", n.config.MaxConnections, "open_files", d.Limit, "room", d.Connections)
 	}
+	if n.config.MaxConnections == 0 || n.config.MaxConnections > d.Connections {
+		n.config.MaxConnections = d.Connections
+	}
+	n.maxRefused = d.Refused
 	return nil
 }
-
-// Room returns how many connections a process can hold that may open limit files.
-func Room(limit uint64) int { return int(min(limit-min(limit/4, 256), 100_000_000)) }
 
 // open binds the public address.
 func (n *node) open() error {
@@ -177,7 +177,7 @@ func (n *node) open() error {
 	proxies, _ := c.Proxies()
 	n.admission, err = admission.New(admission.Options{
 		AllowedOrigins: origins,
-		MaxConnections: c.MaxConnections, Connections: n.stats.TotalConnections, ConnectRate: c.ConnectRate,
+		MaxConnections: c.MaxConnections, MaxRefused: n.maxRefused, ConnectRate: c.ConnectRate,
 		ConnectionsPerAddress: c.MaxConnectionsPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress,
 		TrustedProxies: proxies, ForwardedHeader: c.ForwardedHeader,
 	})
