@@ -65,7 +65,7 @@ func TestHeaders(t *testing.T) {
 		`{}`:                                                 false,
 		`[]`:                                                 false,
 		`null`:                                               false,
-		`{"alg":"HS256"} `:                                   true,
+		"{\"alg\":\"HS256\"}\n":                              true,
 		`{"alg":"HS256"}{}`:                                  false,
 		``:                                                   false,
 	} {
