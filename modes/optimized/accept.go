@@ -154,8 +154,8 @@ func (l *loop) adopt(fd int, as counted, back *handedBack) {
 	l.sockets.put(index, as)
 	if err := l.poller.Add(fd, l.token(index, r)); err != nil {
 		l.engine.Log.Error("watch a connection failed", "error", err)
-		l.hurtBy(index, r, "not watched")
-		l.finish()
+		l.markFailed(index, r, "not watched")
+		l.reap()
 		return
 	}
 	if wait := l.engine.Limits.HandshakeTimeout; as.refusal != nil {
@@ -178,7 +178,7 @@ func (l *loop) adopt(fd int, as counted, back *handedBack) {
 		// crypto/tls may have more that came right behind.
 		l.unseal(index, r, s.pipe.in)
 	}
-	l.finish()
+	l.reap()
 }
 
 // token is what the poller knows the connection by.

@@ -6,7 +6,7 @@
 // message half received or frames half sent, hangs in a side table for as long
 // as it lasts. Only a loop's own goroutine runs its iterations; every other
 // goroutine, the bus's among them, reaches a loop through its inbox. Whatever
-// writes to a connection may note that it has to end, and finish (end.go) is where
+// writes to a connection may note that it has to end, and reap (end.go) is where
 // connections end. Raw system calls are in package sys.
 //
 //	accept.go      new sockets

@@ -17,9 +17,9 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// hurt is a connection that has to end, or that is ending and has its close frame
+// failure is a connection that has to end, or that is ending and has its close frame
 // due.
-type hurt struct {
+type failure struct {
 	handle
 	// last is what it is sent last, if anything is, before it may close by itself;
 	// abort says that it is closed at once instead, and counted under reason.
@@ -28,33 +28,33 @@ type hurt struct {
 	reason string
 }
 
-// hurtBy notes that the connection has to end, without a close frame. It ends
+// markFailed notes that the connection has to end, without a close frame. It ends
 // before the loop goes on to the next connection or turn, not here, where lists
 // that it is in may be being walked.
-func (l *loop) hurtBy(index uint32, r *record, reason string) {
-	if !r.hurt {
-		r.hurt = true
-		l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}, abort: true, reason: reason})
+func (l *loop) markFailed(index uint32, r *record, reason string) {
+	if !r.failed {
+		r.failed = true
+		l.failed = append(l.failed, failure{handle: handle{index, r.generation}, abort: true, reason: reason})
 	}
 }
 
-// finish ends the connections that were noted. Nothing else sends a close frame or
+// reap ends the connections that were noted. Nothing else sends a close frame or
 // closes a connection, so that whatever writes to one can note that it has to end.
 // What it does may note more, which has its turn.
-func (l *loop) finish() {
-	for i := 0; i < len(l.hurt); i++ {
-		h := l.hurt[i]
+func (l *loop) reap() {
+	for i := 0; i < len(l.failed); i++ {
+		h := l.failed[i]
 		r := l.slab.find(h.handle)
 		switch {
 		case r == nil:
 		case h.abort:
 			l.close(h.index, h.reason)
-		case !r.hurt:
+		case !r.failed:
 			l.sendLast(h.index, r, h.last)
 		}
 	}
-	clear(l.hurt)
-	l.hurt = l.hurt[:0]
+	clear(l.failed)
+	l.failed = l.failed[:0]
 }
 
 // close ends a connection, whatever its state, and gives back all it had.
@@ -129,9 +129,9 @@ func (l *loop) leaveAddress(index uint32) {
 // connection is out of all audiences at once.
 func (l *loop) disconnect(index uint32, r *record, d wire.Disconnect) {
 	switch {
-	case r.hurt || r.state == closing:
+	case r.failed || r.state == closing:
 	case r.state != open:
-		l.hurtBy(index, r, d.Reason)
+		l.markFailed(index, r, d.Reason)
 	default:
 		l.shut(index, r, label(d), wire.EndFrame(r.protocol, d))
 	}
@@ -155,7 +155,7 @@ func (l *loop) shut(index uint32, r *record, reason string, last wire.Frame) {
 	l.ended(r, reason)
 	r.state = closing
 	l.forgetWatch(index)
-	l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}, last: last})
+	l.failed = append(l.failed, failure{handle: handle{index, r.generation}, last: last})
 }
 
 // sendLast sends the last frame of a connection that is closing, if there is one.
@@ -167,14 +167,14 @@ func (l *loop) sendLast(index uint32, r *record, frame wire.Frame) {
 			l.keep(l.outboxes.items[r.out], frame, 0, true)
 		}
 		l.flushOutbox(index, r)
-		if r.out != none && !r.hurt {
+		if r.out != none && !r.failed {
 			l.watch(index).Begin(modes.Now(), liveness.ReadFlow(int(r.fd)))
 		}
 		return
 	case len(frame) > 0:
 		l.write(index, r, frame, true)
 	}
-	if r.out == none && !r.hurt {
+	if r.out == none && !r.failed {
 		l.sentAll(index, r)
 	}
 }
@@ -186,10 +186,10 @@ func (l *loop) inputEnded(index uint32, r *record) {
 	case r.state == closing:
 		l.closeAnswered(index, r)
 	case r.state == open && r.out != none:
-		r.answered, r.deaf = true, true
+		r.answered, r.discarding = true, true
 		l.shut(index, r, endReason(r), nil)
 	default:
-		l.hurtBy(index, r, endReason(r))
+		l.markFailed(index, r, endReason(r))
 	}
 }
 
@@ -201,8 +201,8 @@ func (l *loop) closeAnswered(index uint32, r *record) {
 	}
 	r.answered = true
 	if r.out == none {
-		// Not at once: the close frame may be among what finish has yet to do.
-		l.hurt = append(l.hurt, hurt{handle: handle{index, r.generation}})
+		// Not at once: the close frame may be among what reap has yet to do.
+		l.failed = append(l.failed, failure{handle: handle{index, r.generation}})
 	}
 }
 
@@ -213,8 +213,8 @@ func (l *loop) closeAnswered(index uint32, r *record) {
 func (l *loop) sentAll(index uint32, r *record) {
 	switch {
 	case r.answered:
-		l.hurtBy(index, r, "")
-	case r.deaf:
+		l.markFailed(index, r, "")
+	case r.discarding:
 		if l.security != nil {
 			l.bye(index, r)
 		}
@@ -265,7 +265,7 @@ func (l *loop) forgetWatch(index uint32) {
 func (l *loop) closeOverdue(index uint32, r *record) {
 	wait, over := l.watch(index).Closing(modes.Now(), liveness.ReadFlow(int(r.fd)), l.queuedFor(r))
 	if over {
-		l.hurtBy(index, r, "")
+		l.markFailed(index, r, "")
 		return
 	}
 	l.wheel.arm(index, wait)
@@ -351,7 +351,7 @@ func resetReason(r *record) string {
 // anything be said before the TLS handshake is over.
 func (l *loop) refuseHandshake(index uint32, r *record, refusal *admission.Refusal) {
 	if r.state == securing || r.state == requesting && r.in == none {
-		l.hurtBy(index, r, refusal.Reason)
+		l.markFailed(index, r, refusal.Reason)
 		return
 	}
 	l.refuse(index, r, refusal)
@@ -407,7 +407,7 @@ func (l *loop) drainSome() {
 			d.due = l.now.Add(d.until.Sub(l.now) / time.Duration(d.left))
 		}
 	}
-	l.finish()
+	l.reap()
 	if l.slab.live == 0 {
 		l.draining.done()
 		l.draining = nil

@@ -38,7 +38,7 @@ func (l *loop) fanOut(publications []publication) {
 		l.due[i] = nil
 	}
 	l.due = l.due[:0]
-	l.finish()
+	l.reap()
 }
 
 // send writes a's batch to every member.
@@ -58,7 +58,7 @@ func (l *loop) send(a *audience) {
 		form := r.form()
 		frames += uint64(len(b.frames[form]))
 		for _, buffer := range b.buffers[form] {
-			if r.state != open || r.hurt {
+			if r.state != open || r.failed {
 				break
 			}
 			bytes += uint64(len(buffer))

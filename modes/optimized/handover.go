@@ -120,7 +120,7 @@ func (l *loop) handOver(index uint32, r *record, received []byte) {
 	// The socket lives on under another descriptor: closing this one would not
 	// take it out of the epoll instance.
 	if err := l.poller.Remove(fd); err != nil {
-		l.hurtBy(index, r, modes.ReasonGone)
+		l.markFailed(index, r, modes.ReasonGone)
 		return
 	}
 	s := l.secureOf(index)

@@ -66,7 +66,7 @@ func (b *inbox) publish(a *audience, f frames) {
 	}
 	b.mu.Unlock()
 	if wake {
-		b.ring()
+		b.signal()
 	}
 }
 
@@ -77,7 +77,7 @@ func (b *inbox) flush() {
 	b.signalled = b.signalled || wake
 	b.mu.Unlock()
 	if wake {
-		b.ring()
+		b.signal()
 	}
 }
 
@@ -92,12 +92,12 @@ func (b *inbox) post(task func()) bool {
 	}
 	b.mu.Unlock()
 	if wake {
-		b.ring()
+		b.signal()
 	}
 	return open
 }
 
-func (b *inbox) ring() {
+func (b *inbox) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:

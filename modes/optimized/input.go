@@ -34,10 +34,10 @@ type input struct {
 // input acts on bytes that a connection has sent. They belong to the loop.
 func (l *loop) input(index uint32, r *record, data []byte) {
 	switch {
-	case r.deaf:
+	case r.discarding:
 		// What it has sent already it may send; it has to stop some time.
-		if r.unheard++; r.unheard == handshake.MaxDiscardedReads {
-			l.hurtBy(index, r, wire.DisconnectBadRequest.Reason)
+		if r.discardedReads++; r.discardedReads == handshake.MaxDiscardedReads {
+			l.markFailed(index, r, wire.DisconnectBadRequest.Reason)
 		}
 	case r.state == requesting:
 		l.request(index, r, data)
@@ -67,7 +67,7 @@ func (l *loop) messages(index uint32, r *record, data []byte) {
 		}
 		completed = true
 		l.act(index, r, &f)
-		if r.hurt || r.deaf || r.state == closing && r.answered {
+		if r.failed || r.discarding || r.state == closing && r.answered {
 			p.reset()
 			break
 		}
@@ -140,7 +140,7 @@ func (l *loop) act(index uint32, r *record, f *found) {
 			l.closeAnswered(index, r)
 			return
 		}
-		r.deaf = true
+		r.discarding = true
 		l.shut(index, r, f.end.Reason, wire.CloseFrame(f.end))
 	case f.op == ws.OpClose:
 		l.closed(index, r, f.payload)
@@ -255,7 +255,7 @@ func (l *loop) sweepInputs() {
 			l.disconnect(in.connection.index, r, wire.DisconnectSlow)
 		}
 	}
-	l.finish()
+	l.reap()
 }
 
 // gap is the telling of one audience that the Redis link broke, which ends the
@@ -311,12 +311,12 @@ func (l *loop) endGaps() {
 			l.gaps.queue = l.gaps.queue[1:]
 		}
 	}
-	l.finish()
+	l.reap()
 }
 
 func (l *loop) tellGap(g *gap, h handle) {
 	r := l.slab.find(h)
-	if r == nil || r.state != open || r.hurt {
+	if r == nil || r.state != open || r.failed {
 		return
 	}
 	slot, has := l.slotOf(r, g.audience)

@@ -91,7 +91,7 @@ func (l *loop) expire() {
 		l.expireAt(entry, time.Time{})
 		r := l.slab.at(entry.index)
 		switch {
-		case r.state != open || r.hurt:
+		case r.state != open || r.failed:
 		case r.protocol.Session():
 			l.peer.at(entry.index, r)
 			r.session.Expire(&l.engine.Rules, &l.peer)
@@ -99,7 +99,7 @@ func (l *loop) expire() {
 		default:
 			l.disconnect(entry.index, r, wire.DisconnectExpired)
 		}
-		l.finish()
+		l.reap()
 	}
 }
 

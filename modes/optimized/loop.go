@@ -62,7 +62,7 @@ type loop struct {
 	ledgers   map[uint32]*ledger // by the record's index
 	expiries  expiries
 	watches   map[uint32]*liveness.Watch // of connections that are overdue, by the record's index
-	hurt      []hurt                     // connections that end before the loop goes on
+	failed    []failure                  // connections that end before the loop goes on
 
 	// security is nil where TLS is not spoken.
 	security *security
@@ -163,7 +163,7 @@ func (l *loop) run(stop <-chan struct{}) error {
 		worked := l.empty() || l.ready || len(l.again) > 0
 		l.wheel.turn(l.now, l.fire)
 		l.periodic()
-		l.finish()
+		l.reap()
 		if worked {
 			// There may be more of the same, but a flood of it must not keep the
 			// loop from seeing others, or that it has to stop.
@@ -202,7 +202,7 @@ func (l *loop) run(stop <-chan struct{}) error {
 func (l *loop) end() {
 	for _, task := range l.inbox.close() {
 		task()
-		l.finish()
+		l.reap()
 	}
 	for index := range l.slab.top {
 		if l.slab.at(index).state != free {
@@ -241,7 +241,7 @@ func (l *loop) empty() bool {
 	for i, task := range l.tasks {
 		task()
 		l.tasks[i] = nil
-		l.finish()
+		l.reap()
 	}
 	return true
 }
@@ -261,10 +261,10 @@ func (l *loop) handle(event *netpoll.Event) {
 	if event.Writable && r.out != none {
 		l.flushOutbox(index, r)
 	}
-	if event.Readable && !r.hurt {
+	if event.Readable && !r.failed {
 		l.read(index, r, event.Ended)
 	}
-	l.finish()
+	l.reap()
 }
 
 // deadline returns when the loop has to turn even if nothing happens.
@@ -316,7 +316,7 @@ func (l *loop) readAgain() {
 			l.accept()
 		} else if r := l.slab.find(h); r != nil {
 			l.read(h.index, r, true)
-			l.finish()
+			l.reap()
 		}
 	}
 }
@@ -330,7 +330,7 @@ func (l *loop) read(index uint32, r *record, more bool) {
 	if l.resumeInput(index, r) {
 		// It has its turn again, after all others, unless it is not to be read
 		// for now.
-		if !r.hurt && !l.holds(r) {
+		if !r.failed && !l.holds(r) {
 			l.again = append(l.again, handle{index, r.generation})
 		}
 		return
@@ -350,7 +350,7 @@ func (l *loop) read(index uint32, r *record, more bool) {
 		l.inputEnded(index, r)
 	case errno == unix.EAGAIN:
 	default:
-		l.hurtBy(index, r, resetReason(r))
+		l.markFailed(index, r, resetReason(r))
 	}
 }
 

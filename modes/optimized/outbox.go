@@ -55,7 +55,7 @@ const crowdedShare = 32
 // it later. shared says that nobody will write to buffer again; otherwise what is
 // left is copied. It never ends the connection: it notes that it has to end.
 func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
-	if r.hurt {
+	if r.failed {
 		return
 	}
 	if l.security != nil {
@@ -72,7 +72,7 @@ func (l *loop) write(index uint32, r *record, buffer []byte, shared bool) {
 	case errno == 0, errno == unix.EAGAIN:
 		l.enqueueFirst(index, r, buffer, n, shared)
 	default:
-		l.hurtBy(index, r, writeReason(errno))
+		l.markFailed(index, r, writeReason(errno))
 	}
 }
 
@@ -160,7 +160,7 @@ func (l *loop) flushOutbox(index uint32, r *record) {
 	} else {
 		drained = l.flushPlain(index, r, o)
 	}
-	if r.hurt {
+	if r.failed {
 		return
 	}
 	if drained {
@@ -187,7 +187,7 @@ func (l *loop) flushPlain(index uint32, r *record, o *outbox) bool {
 		case errors.Is(err, unix.EAGAIN):
 			return false
 		case err != nil:
-			l.hurtBy(index, r, writeReason(err))
+			l.markFailed(index, r, writeReason(err))
 			return false
 		}
 		l.taken(o, n)

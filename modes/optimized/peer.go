@@ -86,7 +86,7 @@ func (p *peer) Publish(channel string, data []byte, accepted func(error)) {
 // there.
 func (l *loop) with(h handle, f func()) {
 	r := l.slab.find(h)
-	if r == nil || r.state != open || r.hurt {
+	if r == nil || r.state != open || r.failed {
 		return
 	}
 	l.peer.at(h.index, r)

@@ -25,17 +25,17 @@ const none = ^uint32(0)
 // record is one connection. It holds no pointers, so that the garbage collector
 // never looks at it, and indices into the loop's side tables in their stead.
 type record struct {
-	fd         int32
-	generation uint32 // grows when the record is freed, so that nothing old finds it
-	state      state
-	protocol   wire.Protocol
-	session    session.Session
-	hurt       bool  // an error was seen: it ends with this turn of the loop
-	pinged     bool  // the deadline is that of a pong
-	answered   bool  // the client's close frame has come
-	deaf       bool  // nothing that the client sends is looked at (any more)
-	unheard    uint8 // reads that were thrown away since
-	deflate    bool  // permessage-deflate has been negotiated
+	fd             int32
+	generation     uint32 // grows when the record is freed, so that nothing old finds it
+	state          state
+	protocol       wire.Protocol
+	session        session.Session
+	failed         bool  // an error was seen: it ends with this turn of the loop
+	pinged         bool  // the deadline is that of a pong
+	answered       bool  // the client's close frame has come
+	discarding     bool  // nothing that the client sends is looked at (any more)
+	discardedReads uint8 // reads that were thrown away since
+	deflate        bool  // permessage-deflate has been negotiated
 
 	timer timer
 

@@ -167,13 +167,13 @@ func (l *loop) unseal(index uint32, r *record, received []byte) {
 	s := l.secureOf(index)
 	s.pipe.in = received
 	unheard := false
-	for !r.hurt {
+	for !r.failed {
 		n, err := s.conn.Read(l.security.plaintext)
 		// A key update is answered, and a violation told.
 		l.transmit(index, r)
-		if n > 0 && !r.hurt {
+		if n > 0 && !r.failed {
 			l.engine.Stats.BytesIn.Add(uint64(n))
-			if r.deaf {
+			if r.discarding {
 				unheard = true
 			} else {
 				l.input(index, r, l.security.plaintext[:n])
@@ -195,12 +195,12 @@ func (l *loop) unseal(index uint32, r *record, received []byte) {
 		case errors.Is(err, io.EOF):
 			l.inputEnded(index, r)
 		default:
-			l.hurtBy(index, r, resetReason(r))
+			l.markFailed(index, r, resetReason(r))
 		}
 		break
 	}
 	s.pipe.in = nil
-	if unheard && !r.hurt {
+	if unheard && !r.failed {
 		// One read, however many records.
 		l.input(index, r, nil)
 	}
@@ -209,7 +209,7 @@ func (l *loop) unseal(index uint32, r *record, received []byte) {
 // seal encrypts b for the connection, to be sent by transmit. False: it cannot be.
 func (l *loop) seal(index uint32, r *record, b []byte) bool {
 	if _, err := l.security.of[index].conn.Write(b); err != nil {
-		l.hurtBy(index, r, writeReason(err))
+		l.markFailed(index, r, writeReason(err))
 		return false
 	}
 	return true
@@ -220,8 +220,8 @@ func (l *loop) seal(index uint32, r *record, b []byte) bool {
 func (l *loop) transmit(index uint32, r *record) bool {
 	b := l.security.sealed
 	l.security.sealed = b[:0]
-	if len(b) == 0 || r.hurt {
-		return !r.hurt
+	if len(b) == 0 || r.failed {
+		return !r.failed
 	}
 	n := 0
 	if r.out == none || len(l.outboxes.items[r.out].sealed) == 0 {
@@ -234,7 +234,7 @@ func (l *loop) transmit(index uint32, r *record) bool {
 			}
 			return true
 		case errno != 0 && errno != unix.EAGAIN:
-			l.hurtBy(index, r, writeReason(errno))
+			l.markFailed(index, r, writeReason(errno))
 			return false
 		}
 	}
@@ -263,7 +263,7 @@ func (l *loop) writeSecure(index uint32, r *record, buffer []byte, shared bool) 
 		}
 		sent += len(part)
 		if !l.transmit(index, r) {
-			if !r.hurt && sent < len(buffer) {
+			if !r.failed && sent < len(buffer) {
 				l.enqueueFirst(index, r, buffer, sent, shared)
 			}
 			return
@@ -284,7 +284,7 @@ func (l *loop) flushSecure(index uint32, r *record, o *outbox) bool {
 				continue
 			case unix.EAGAIN:
 			default:
-				l.hurtBy(index, r, writeReason(errno))
+				l.markFailed(index, r, writeReason(errno))
 			}
 			return false
 		}
@@ -299,7 +299,7 @@ func (l *loop) flushSecure(index uint32, r *record, o *outbox) bool {
 			l.taken(o, len(part))
 		}
 		l.transmit(index, r)
-		if r.hurt {
+		if r.failed {
 			return false
 		}
 	}
@@ -340,7 +340,7 @@ func (l *loop) plainly(index uint32, r *record, response string) {
 	l.engine.Stats.Refused.WithLabelValues(handshake.ReasonTLS).Inc()
 	if n, errno := sys.Send(r.fd, []byte(response)); errno != 0 || n < len(response) {
 		r.state = closing // it has been counted
-		l.hurtBy(index, r, modes.ReasonGone)
+		l.markFailed(index, r, modes.ReasonGone)
 		return
 	}
 	l.turnAway(index, r)

@@ -100,10 +100,10 @@ func (s *shake) write(b []byte) {
 	l, h, b := s.loop, s.connection, bytes.Clone(b)
 	// A loop that has ended has closed the connection.
 	l.inbox.post(func() {
-		if r := l.slab.find(h); r != nil && !r.hurt {
+		if r := l.slab.find(h); r != nil && !r.failed {
 			if n, errno := sys.Send(r.fd, b); errno != 0 || n < len(b) {
 				// A socket that does not take these few bytes is not worth keeping.
-				l.hurtBy(h.index, r, modes.ReasonGone)
+				l.markFailed(h.index, r, modes.ReasonGone)
 			}
 		}
 	})
@@ -115,7 +115,7 @@ func (s *shake) feed(b []byte) {
 	s.in = append(s.in, b...)
 	s.waiting = false
 	s.mu.Unlock()
-	s.ring()
+	s.signal()
 }
 
 // end has the goroutine give up.
@@ -123,10 +123,10 @@ func (s *shake) end() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	s.ring()
+	s.signal()
 }
 
-func (s *shake) ring() {
+func (s *shake) signal() {
 	select {
 	case s.more <- struct{}{}:
 	default:
@@ -222,11 +222,11 @@ func (l *loop) makeRoom() {
 	kept, full := all.shaking[:0], all.shakes >= l.engine.shakes.most
 	for _, h := range all.shaking {
 		r := l.slab.find(h)
-		if r == nil || r.state != securing || r.hurt {
+		if r == nil || r.state != securing || r.failed {
 			continue
 		}
 		if full && l.secureOf(h.index).pipe.shake.idle() {
-			l.hurtBy(h.index, r, handshake.RefusedBusy.Reason)
+			l.markFailed(h.index, r, handshake.RefusedBusy.Reason)
 			full = false
 			continue
 		}
@@ -238,7 +238,7 @@ func (l *loop) makeRoom() {
 // shaken goes on with a connection whose TLS handshake has ended with err.
 func (l *loop) shaken(h handle, s *secure, err error) {
 	r := l.slab.find(h)
-	if r == nil || r.hurt {
+	if r == nil || r.failed {
 		return
 	}
 	received := s.pipe.shake.in

@@ -124,7 +124,7 @@ func (l *loop) complete(q *request) {
 		}
 	}
 	r, index := l.slab.find(q.connection), q.connection.index
-	if r != nil && !r.hurt && (r.state == open || r.state == waiting) {
+	if r != nil && !r.failed && (r.state == open || r.state == waiting) {
 		wasWaiting := r.state == waiting
 		l.peer.at(index, r)
 		if q.err == nil {

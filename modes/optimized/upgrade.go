@@ -110,7 +110,7 @@ func (l *loop) answer(index uint32, r *record, err error, ahead []byte) {
 		l.respond(index, r, h.response)
 		l.opened(index, r)
 		l.engine.Stats.HandshakeTime.Observe(h.came.Seconds())
-		if len(ahead) > 0 && !r.hurt {
+		if len(ahead) > 0 && !r.failed {
 			l.messages(index, r, ahead)
 		}
 	case errors.As(err, &refusal):
@@ -146,9 +146,9 @@ func (l *loop) upgradeByQuery(index uint32, r *record, ahead []byte) {
 		l.refuseWith(index, r, refusal, l.handshaker.share)
 		return
 	}
-	r.state, r.deaf = waiting, r.protocol.OverHTTP()
+	r.state, r.discarding = waiting, r.protocol.OverHTTP()
 	l.wheel.disarm(index)
-	if len(ahead) > 0 && !r.deaf {
+	if len(ahead) > 0 && !r.discarding {
 		l.stash(index, r, ahead)
 	}
 	response, share, came := bytes.Clone(l.handshaker.response), l.handshaker.share, l.handshaker.came
@@ -198,7 +198,7 @@ func (l *loop) authorize(index uint32, r *record, channels []string, then func(e
 	}
 	finish := func(expires time.Time, refusal *admission.Refusal) {
 		l.inbox.post(func() {
-			if r := l.slab.find(h); r != nil && r.state == waiting && !r.hurt {
+			if r := l.slab.find(h); r != nil && r.state == waiting && !r.failed {
 				decide(expires, refusal)
 				if r.state == open {
 					l.unstash(index, r)
@@ -231,7 +231,7 @@ func (l *loop) stash(index uint32, r *record, data []byte) {
 
 // unstash hands on what was stashed.
 func (l *loop) unstash(index uint32, r *record) {
-	if r.in == none || r.hurt {
+	if r.in == none || r.failed {
 		return
 	}
 	stashed := l.inputs.items[r.in].bytes
@@ -244,12 +244,12 @@ func (l *loop) unstash(index uint32, r *record) {
 func (l *loop) respond(index uint32, r *record, response []byte) {
 	if l.security != nil {
 		if !l.seal(index, r, response) || !l.transmit(index, r) {
-			l.hurtBy(index, r, modes.ReasonGone)
+			l.markFailed(index, r, modes.ReasonGone)
 		}
 		return
 	}
 	if n, errno := sys.Send(r.fd, response); errno != 0 || n < len(response) {
-		l.hurtBy(index, r, modes.ReasonGone)
+		l.markFailed(index, r, modes.ReasonGone)
 	}
 }
 
@@ -272,13 +272,13 @@ func (l *loop) refuseWith(index uint32, r *record, refusal *admission.Refusal, h
 // turnAway closes a connection whose response is written, and which has been
 // counted.
 func (l *loop) turnAway(index uint32, r *record) {
-	if r.hurt {
+	if r.failed {
 		return
 	}
 	l.leaveAll(r)
-	r.state, r.deaf = closing, true
+	r.state, r.discarding = closing, true
 	if !l.turnAwaySocket(index) {
-		l.hurtBy(index, r, "")
+		l.markFailed(index, r, "")
 		return
 	}
 	l.wheel.arm(index, admission.RefusalTime)
