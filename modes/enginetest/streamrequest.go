@@ -134,14 +134,17 @@ func testStreamLater(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for path, p := range streams {
 		for _, version := range []string{"HTTP/1.1", "HTTP/1.0"} {
+			head := n.dial(t)
+			head.write(withMethod(get(path+"?channel=news"), "HEAD").bytes())
+			head.deadline()
+			if r, err := http.ReadResponse(head.in, &http.Request{Method: "HEAD"}); err != nil || r.StatusCode != 405 {
+				t.Fatalf("HEAD: got %v, %v, want 405", r, err)
+			}
+			// A refusal ends its connection.
+			head.expectEnd()
 			c := n.dial(t)
 			c.write(plain("GET", "").bytes())
 			c.expectPlain("GET", "", "")
-			c.write(withMethod(get(path+"?channel=news"), "HEAD").bytes())
-			c.deadline()
-			if r, err := http.ReadResponse(c.in, &http.Request{Method: "HEAD"}); err != nil || r.StatusCode != 405 {
-				t.Fatalf("HEAD: got %v, %v, want 405", r, err)
-			}
 			c.write(withVersion(get(path+"?channel=news"), version).bytes())
 			c.expectStream(p)
 			n.bus.publish("news", "1")
