@@ -20,7 +20,12 @@ import (
 	"github.com/tandem-ws/tandem/modes/optimized"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// net/http's own: after a refusal it waits half a second for the client, and
+		// Close does not wait for that.
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // pair is a node of each engine, set up alike.
 type pair struct {

@@ -23,5 +23,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// net/http's own: after a refusal it waits half a second for the client, and
+		// Close does not wait for that.
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
