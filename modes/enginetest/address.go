@@ -45,9 +45,9 @@ func testAddressConnections(t *testing.T, build Build) {
 	first, second := n.dial(t), n.dial(t)
 	first.enter()
 	second.enter()
-	// Nobody has said that the client is a proxy.
+	// The client is not configured as a proxy.
 	n.dial(t).expectAddressFull("X-Forwarded-For: 192.0.2.1")
-	if runtime.GOOS == "linux" { // where all of 127.0.0.0/8 is there
+	if runtime.GOOS == "linux" { // all of 127.0.0.0/8 is local
 		n.dialFrom(t, "127.0.0.2").enter()
 	}
 	awaitCount(t, n.stats.Refused, admission.RefusedAddressFull.Reason, 1)

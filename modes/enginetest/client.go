@@ -110,7 +110,7 @@ func (c *client) write(b []byte) {
 	}
 }
 
-// tryWrite is write for where the server may have closed the connection.
+// tryWrite is write for a connection that the server may have closed.
 func (c *client) tryWrite(b []byte) error {
 	if err := c.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -228,7 +228,7 @@ func (c *client) expectClose(code int) {
 	c.finish(code, c.frame())
 }
 
-// expectCloseLater is expectClose for where messages may come first. It returns
+// expectCloseLater is expectClose for a connection on which messages may come first. It returns
 // them.
 func (c *client) expectCloseLater(code int) []frame {
 	c.t.Helper()
@@ -282,7 +282,7 @@ func (c *client) expectEnd() {
 	}
 }
 
-// expectCleanEnd is expectEnd, and a reset is no such end.
+// expectCleanEnd is expectEnd, but does not accept a reset.
 func (c *client) expectCleanEnd() {
 	c.t.Helper()
 	if b, err := c.readByte(); !errors.Is(err, io.EOF) {
@@ -310,7 +310,7 @@ func (c *client) readByte() (byte, error) {
 	return c.in.ReadByte()
 }
 
-// ended tells whether err means that the other side ended the connection.
+// ended reports whether err means that the other side ended the connection.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -15,7 +15,7 @@ var closeCases = []suiteCase{
 	{"close/half-closed TCP", testHalfClosed},
 }
 
-// The server that closes waits for the client's close frame, and not for ever.
+// A server that closes waits for the client's close frame, for a limited time.
 func testCloseByServer(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	t.Run("answered", func(t *testing.T) {
@@ -68,8 +68,7 @@ func testDisconnect(t *testing.T, build Build) {
 	other.expectPush("news", `"for the other"`)
 }
 
-// A client that shuts down its side has sent what it wants to send; what it
-// sent before counts.
+// A client that shuts down its side has sent everything; what it sent before counts.
 func testHalfClosed(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	t.Run("after messages", func(t *testing.T) {

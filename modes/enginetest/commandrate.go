@@ -9,7 +9,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// Who sends more commands than it may is told so, and shown out if it goes on.
+// A client that sends too many commands gets an error, and is disconnected if it continues.
 func testCommandRate(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) { s.rules.CommandRate, s.rules.MaxChannels = 1, 20 })
 	polite, flood := n.session(t), n.session(t)

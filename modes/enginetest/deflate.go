@@ -260,8 +260,8 @@ func testDeflateJoined(t *testing.T, build Build) {
 	wait()
 }
 
-// deflateViolations end a connection that has negotiated compression. What is no
-// compressed data ends as what is no UTF-8 does: the frames are right, what they
+// deflateViolations end a connection that has negotiated compression. Invalid
+// compressed data is treated as invalid UTF-8 is: the frames are right, what they
 // carry is not what they say.
 var deflateViolations = []struct {
 	name   string

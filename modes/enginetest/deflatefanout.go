@@ -100,8 +100,8 @@ func (n *node) awaitSubscriptions(t tester, want int64) {
 	})
 }
 
-// A publication is compressed once for all who want it so, and not at all where
-// nobody does.
+// A publication is compressed once for all clients that negotiated it, and not at all
+// if none did.
 func testDeflateOnce(t *testing.T, build Build) {
 	n := deflateNode(t, build)
 	const each = 5
@@ -176,7 +176,7 @@ func testDeflateBursts(t *testing.T, build Build) {
 	}
 }
 
-// burstMessage is long where its place in its burst is a multiple of three.
+// burstMessage is long if its place in its burst is a multiple of three.
 func burstMessage(i int) string {
 	if i%window%3 == 0 {
 		return long(i)

@@ -75,7 +75,7 @@ func (p *pair) same(t *testing.T, input string, run func(*testing.T, *node) outc
 	p.sameBut(t, input, run, func(outcome) bool { return false })
 }
 
-// sameBut is same, where either mode may come to an excused outcome.
+// sameBut is same, but either mode may have an excused outcome.
 func (p *pair) sameBut(t *testing.T, input string, run func(*testing.T, *node) outcome, excused func(outcome) bool) {
 	t.Helper()
 	var got [2]outcome
@@ -189,8 +189,8 @@ func (p *pair) handshakes(t *testing.T, request []byte, seed uint64) {
 }
 
 // answers reads HTTP responses and, behind a 101, frames, to the end of the
-// connection or the first refusal: the server may close after one. Nor has it to say
-// a word to what is no request, or only half of one.
+// connection or the first refusal: the server may close after one. It need not
+// answer what is not a request, or only half of one.
 func (c *client) answers() outcome {
 	c.t.Helper()
 	var all []string

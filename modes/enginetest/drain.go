@@ -95,8 +95,8 @@ func testDrain(t *testing.T, build Build) {
 	n.awaitDisconnects(t, wire.DisconnectShutdown.Reason, many)
 }
 
-// Over a spread that does not end while the test runs, those whose turn has not
-// come are served on, and nobody new is.
+// Over a spread that does not end while the test runs, connections whose turn has not
+// come are still served, and new ones are refused.
 func testDrainSpread(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	const many = 20
@@ -178,8 +178,8 @@ func testDrainEmpty(t *testing.T, build Build) {
 	n.expectRefused(t)
 }
 
-// Browsers open connections ahead of need. An answer that nobody asked for would
-// be taken for that of the request sent next, perhaps to the node's successor.
+// Browsers open connections in advance. An unsolicited answer would be taken for the
+// answer to the next request, which may go to the node's successor.
 func testDrainSilent(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	const many = 8
@@ -266,7 +266,7 @@ func (c *client) expectSomeEnd() {
 	}
 }
 
-// Who does not answer the close frame is not waited for longer than CloseWait.
+// The drain waits no longer than CloseWait for a client to answer the close frame.
 func testDrainMute(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for range 5 {

@@ -211,7 +211,7 @@ func (b *fakeBus) Ready() error {
 	return nil
 }
 
-// goAway says whether the link is down.
+// goAway sets whether the link is down.
 func (b *fakeBus) goAway(away bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -265,7 +265,7 @@ func (b *fakeBus) flush() {
 	flushed.Wait()
 }
 
-// lost says that publications to channels may have been missed.
+// lost reports that publications to channels may have been missed.
 func (b *fakeBus) lost(channels ...string) {
 	b.lanes[0].push(func() { b.receiver.Lost(channels) })
 }
@@ -330,7 +330,7 @@ func (b *fakeBus) heldPublishes() int {
 	return len(b.held)
 }
 
-// refusePublish says whether what clients publish fails.
+// refusePublish sets whether what clients publish fails.
 func (b *fakeBus) refusePublish(refuse bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

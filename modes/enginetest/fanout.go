@@ -38,7 +38,7 @@ func testFanoutMany(t *testing.T, build Build) {
 }
 
 // window is how far a publisher may be ahead of the slowest client: far below
-// every queue's bound, for a client that reads must not be taken for slow.
+// every queue's bound, because a client that reads must not be taken for slow.
 const window = 100
 
 // pace returns once each of the progresses is past number-window.
@@ -116,7 +116,7 @@ func testFanoutConcurrent(t *testing.T, build Build) {
 				t.Fatalf("channel %q: got %d, want %d", channel, got, next[channel])
 			}
 			next[channel]++
-			// Who has half of the channels counts twice.
+			// A client with half of the channels counts twice.
 			progress[i].Add(int64(1 + i%2))
 		}
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // frame is a WebSocket frame in any form, legal or not. What a field leaves at
-// zero is as the protocol wants it.
+// zero is what the protocol requires.
 type frame struct {
 	op       ws.OpCode
 	body     []byte
@@ -18,7 +18,7 @@ type frame struct {
 	rsv      byte   // the reserved bits, as in the first byte: 0x40, 0x20, 0x10
 	unmasked bool   // no mask
 	form     int    // length in 7, 16 or 64 bits; 0: the shortest
-	declares uint64 // the length in the header, where it is not the body's
+	declares uint64 // the length in the header, if it is not the body's
 }
 
 // mask is the masking key of all client frames; each byte differs, so that a

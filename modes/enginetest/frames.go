@@ -53,7 +53,7 @@ func testTooBigSession(t *testing.T, build Build) {
 func testExactlyTheLimit(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	limit := n.limits.MaxMessageSize
-	// Spaces are no content.
+	// Spaces do not count as content.
 	session := n.session(t)
 	command := []byte(`{"id":2,"subscribe":{"channel":"news"}}`)
 	session.send(frame{op: ws.OpText, body: append(bytes.Repeat([]byte(" "), limit-len(command)), command...)})

@@ -86,7 +86,7 @@ func framesOf(program []byte) []byte {
 		f := c.frame(&open)
 		at := len(stream)
 		stream = f.append(stream)
-		// Once in a while a byte goes wrong, or is lost with all behind it.
+		// Now and then a byte is wrong, or is lost with all that follows it.
 		switch c.next() {
 		case 1:
 			stream[at+int(c.next())%(len(stream)-at)] ^= 1 << (c.next() & 7)
@@ -97,7 +97,7 @@ func framesOf(program []byte) []byte {
 	return stream
 }
 
-// frame is the next frame. open says whether a message has begun that has not
+// frame is the next frame. open reports whether a message has begun that has not
 // ended.
 func (c *choices) frame(open *bool) frame {
 	kind := c.next()

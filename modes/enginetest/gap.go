@@ -43,7 +43,7 @@ func (c *client) expectGap(channel string) {
 
 // While publications never stop, every subscription ends with the notice, after
 // which nothing comes until the client has subscribed again; from then on there
-// is no hole.
+// is not a gap.
 func testGap(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	const clients, rounds = 20, 5
@@ -107,7 +107,7 @@ func testGapPaced(t *testing.T, build Build) {
 	}
 }
 
-// Who subscribes after the loss has missed nothing, and is told nothing.
+// A client that subscribes after the loss has missed nothing and gets no notice.
 func testGapSpares(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	old := n.subscribed(t, "news")
@@ -126,7 +126,7 @@ func testGapSpares(t *testing.T, build Build) {
 			old.expectPush("news", "1")
 		}
 	}
-	// A connection without channels has nothing to be told.
+	// A connection without channels gets no notice.
 	n.bus.lost("nobody's")
 	n.session(t).roundTrip()
 }
@@ -202,7 +202,7 @@ func testGapStreams(t *testing.T, build Build) {
 		stream.expectEvent(strconv.Quote("after " + round))
 		session.subscribe("news")
 	}
-	// Who comes after the loss has missed nothing.
+	// A client that comes after the loss has missed nothing.
 	fresh := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
 	n.bus.lost("other")
 	for _, c := range []*client{sse, fresh} {

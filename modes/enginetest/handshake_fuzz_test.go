@@ -89,7 +89,7 @@ func (c *choices) pick(from []string) string {
 	return from[k%len(from)]
 }
 
-// requestOf is the request that a program describes, and what comes behind it.
+// requestOf is the request that a program describes, and what follows it.
 func requestOf(program []byte) []byte {
 	c := choices(program)
 	var b bytes.Buffer

@@ -132,7 +132,7 @@ func testExpectContinue(t *testing.T, build Build) {
 	c.expectPlain("POST", "", "after the answer")
 }
 
-// A plain request is no connection: it counts against no limit.
+// A plain request is not a connection: it counts against no limit.
 func testPlainNotCounted(t *testing.T, build Build) {
 	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 1 })
 	for range 3 {

@@ -48,7 +48,7 @@ type setup struct {
 type node struct {
 	engine    modes.Engine
 	stats     *modes.Stats
-	bus       *fakeBus // nil where the case brought its own
+	bus       *fakeBus // nil if the case brought its own
 	addr      string
 	limits    modes.Limits
 	secure    bool // it speaks TLS
@@ -184,8 +184,8 @@ func count(t tester, vec *prometheus.CounterVec, label string) int {
 // connections counts the open connections of one protocol.
 func (n *node) connections(p wire.Protocol) int64 { return n.stats.Connections[p].Load() }
 
-// plainHandler answers what is for no WebSocket endpoint: it says which request
-// it saw, with the length of the body and the body.
+// plainHandler answers requests that are for no WebSocket endpoint. It describes the
+// request, with the length of the body and the body.
 func plainHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/plain", func(w http.ResponseWriter, r *http.Request) {

@@ -103,8 +103,8 @@ func testPingUnanswered(t *testing.T, build Build) {
 	n.awaitDisconnects(t, wire.DisconnectNoPong.Reason, 4)
 }
 
-// A session is pinged once its connect command is answered: before, the client
-// does not know what the ping is.
+// A session is pinged only after its connect command is answered: before, the client
+// cannot recognize a ping.
 func testPingNotConnected(t *testing.T, build Build) {
 	n := start(t, build, relaxedPings)
 	release := n.bus.hold("held")

@@ -26,7 +26,7 @@ func testRawConfirmation(t *testing.T, build Build) {
 	raw := n.dial(t)
 	raw.write(upgrade(modes.PathRaw + "?channel=other&channel=news").bytes())
 	n.bus.awaitWaiting(t, "news")
-	// Another connection's whole way takes longer than an answer would.
+	// The whole exchange of another connection takes longer than an answer would.
 	other := n.session(t, "other")
 	n.bus.publish("other", "1")
 	other.expectPush("other", "1")
@@ -103,8 +103,8 @@ func testRawFails(t *testing.T, build Build) {
 	n.settle(t)
 }
 
-// While Redis is away nobody is let in by query, for a channel that others hold
-// either: of what is published meanwhile he would not be told.
+// While Redis is away no client with channels in its URL is accepted, not even for a
+// channel that others hold: it could not be told what it misses meanwhile.
 func testRawAway(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	first := n.open(t, modes.PathRaw+"?channel=news")
@@ -125,7 +125,7 @@ func testRawAway(t *testing.T, build Build) {
 	second.expect(text("1"))
 }
 
-// A raw connection is for reading; what the client says is read and dropped.
+// A raw connection is for reading; what the client sends is read and dropped.
 func testRawSends(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	c := n.open(t, modes.PathRaw+"?channel=news")

@@ -183,8 +183,8 @@ func testRedisStorm(t *testing.T, build Build) {
 	}
 }
 
-// While Redis takes its time, everybody else who subscribes waits for the same few
-// commands, and nobody is refused.
+// While Redis takes its time, all other subscriptions wait for the same few
+// commands, and none is refused.
 func testRedisBatches(t *testing.T, build Build) {
 	n := startRedisBus(t, build, redisbus.Options{HeartbeatTimeout: patience, SubscribeTimeout: patience}, nil)
 	const many, each = 500, 4

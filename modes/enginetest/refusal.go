@@ -25,7 +25,7 @@ var refusalCases = []suiteCase{
 }
 
 // expectRefusal reads the response, which must have this status, and a line
-// that says why.
+// that gives the reason.
 func (c *client) expectRefusal(status int) *http.Response {
 	c.t.Helper()
 	r, body := c.response()
@@ -45,7 +45,7 @@ func testEchoClosed(t *testing.T, build Build) {
 	c.expectRefusal(http.StatusNotFound)
 }
 
-// malformedRequests are no HTTP, or none that may be answered with success.
+// malformedRequests are not HTTP, or must not be answered with success.
 var malformedRequests = map[string]string{
 	"no HTTP":          "hello\r\n\r\n",
 	"TLS":              "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

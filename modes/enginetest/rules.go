@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
-// rule is one row of the suite of RFC 6455: what a client sends behind its
+// rule is one row of the suite of RFC 6455: what a client sends after its
 // handshake, and what it must get.
 type rule struct {
 	section string // of the RFC
@@ -22,7 +22,7 @@ type rule struct {
 	code int
 }
 
-// open says that a rule does not end the connection.
+// open means that a rule does not end the connection.
 const open = 0
 
 // rules are all rows that need nothing of the node but its limit, maxEcho.
@@ -124,7 +124,7 @@ func (c *client) end(r *rule) int {
 		if f.op != ws.OpClose || closeCode(f) != r.code || len(f.body) > 2 {
 			c.t.Fatalf("got frame op %#x %s, want the client's code %d", f.op, closeText(f), r.code)
 		}
-		// What the client sends behind its close frame may turn the end into a
+		// What the client sends after its close frame may turn the end into a
 		// reset.
 		if first == len(r.send)-1 {
 			c.expectCleanEnd()

@@ -13,7 +13,7 @@ var validTexts = func() []string {
 		"\x00", "\u007f", "\u0080", "\u07ff", "\u0800", "\uffff", "\U00010000", "\U0010ffff", "\ud7ff", "\ue000",
 		"\ufffd", "\ufeffBOM", "\U0001f600", "\ufff9", "\ufffa", "\ufffb", "\ufffc",
 	}
-	// Noncharacters are characters all the same: two at the end of each plane, and
+	// Noncharacters are valid characters: two at the end of each plane, and
 	// U+FDD0 to U+FDEF.
 	for plane := rune(0); plane <= 0x10; plane++ {
 		texts = append(texts, string(plane<<16|0xfffe), string(plane<<16|0xffff))

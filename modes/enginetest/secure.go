@@ -12,7 +12,7 @@ import (
 
 // RunSecure runs the suite over TLS: the same clients, the same bytes, encrypted, and
 // beside them the cases of TLS itself. It leaves out the table of RFC 6455's rules and
-// the real Redis, which know nothing of what is below them.
+// the real Redis, which do not depend on what is below them.
 func RunSecure(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	if testing.Short() {
 		t.Skip("-short leaves out the suite over TLS")
@@ -29,7 +29,7 @@ func RunSecure(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
 	run(t, secure, true, append(parallelCases(), tlsCases)...)
 }
 
-// secureEngine is an engine that speaks TLS, so that the suite's nodes know.
+// secureEngine marks an engine that speaks TLS.
 type secureEngine struct{ modes.Engine }
 
 // serverName is whom the suite's certificate is for.

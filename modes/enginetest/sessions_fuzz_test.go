@@ -21,7 +21,7 @@ import (
 )
 
 // FuzzSessions sends both engines the same commands of the Centrifuge protocol, in
-// JSON or in Protobuf, one message at a time, for what Redis confirms is answered in
+// JSON or in Protobuf, one message at a time, because what Redis confirms is answered in
 // any order.
 func FuzzSessions(f *testing.F) {
 	for seed := range uint64(60) {
@@ -153,7 +153,7 @@ func (c *client) converse(messages [][]byte, seed uint64) outcome {
 		replies, end := c.replies(due)
 		if end != "" {
 			// What is answered beside the end of the session is left to chance,
-			// where it has to wait for Redis.
+			// if it has to wait for Redis.
 			o.end = end
 			return o
 		}

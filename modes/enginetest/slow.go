@@ -89,7 +89,7 @@ func testFrozen(t *testing.T, build Build) {
 	healthy.expectPush("news", `"still here"`)
 }
 
-// A client that reads on in time gets what was sent before the cut, whole and
+// A client that resumes reading in time gets what was sent before the cut, whole and
 // in order, and then the reason.
 func testThawed(t *testing.T, build Build) {
 	for inTime := false; !inTime; {
@@ -142,7 +142,7 @@ func testWithinBound(t *testing.T, build Build) {
 	const messages = 300
 	for i := range messages {
 		n.bus.publish("news", numbered(i))
-		// A message behind: the kernel's small window is always full.
+		// A few messages late, so that the kernel's small window is always full.
 		if i > 10 {
 			raw.expect(text(numbered(i - 11)))
 		}
@@ -231,7 +231,7 @@ func testSlowEcho(t *testing.T, build Build) {
 	n.settle(t)
 }
 
-// Clients that send as fast as they can take turns with everybody else.
+// Clients that send as fast as they can take turns with all others.
 func testFlood(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for name, flood := range map[string][]frame{

@@ -39,7 +39,7 @@ func testStreamConfirmation(t *testing.T, build Build) {
 			c := n.dial(t)
 			c.write(get(path + "?channel=other&channel=" + url.QueryEscape(held)).bytes())
 			n.bus.awaitWaiting(t, held)
-			// Another connection's whole way takes longer than an answer would.
+			// The whole exchange of another connection takes longer than an answer would.
 			other := n.session(t, "other")
 			n.bus.publish("other", "1")
 			other.expectPush("other", "1")
@@ -180,7 +180,7 @@ func testStreamKeepAlive(t *testing.T, build Build) {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			c := n.openStream(t, path+"?channel="+path)
-			// Long after anybody who owed an answer would have been cut.
+			// Long after a client that owed an answer would have been disconnected.
 			c.deadline()
 			for range 8 {
 				line, err := c.body.ReadString('\n')
@@ -194,8 +194,8 @@ func testStreamKeepAlive(t *testing.T, build Build) {
 	}
 }
 
-// What comes behind the request is not looked at, be it a request, and hides
-// neither what is published nor the client's end.
+// What follows the request is ignored, even if it is a request, and hides neither
+// publications nor the end of the client.
 func testStreamSends(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for path, p := range streams {
@@ -226,7 +226,7 @@ func testStreamSends(t *testing.T, build Build) {
 	}
 }
 
-// Who sends on and on is cut, for it costs time to read what nobody wants.
+// A client that keeps sending is disconnected, because reading what is ignored costs time.
 func testStreamFlood(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for path := range streams {
@@ -248,7 +248,7 @@ func testStreamFlood(t *testing.T, build Build) {
 	n.awaitDisconnects(t, wire.DisconnectBadRequest.Reason, len(streams))
 }
 
-// Nothing is published, and the server knows all the same that the client is gone.
+// The server notices that the client is gone although nothing is published.
 func testStreamLeaves(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for path := range streams {

@@ -137,7 +137,7 @@ func (c *client) expectEvent(data string) {
 }
 
 // expectStreamEnd reads the next message, which must be the last word of a stream
-// that ends with d, and the end behind it. Only events have such a word.
+// that ends with d, and the end after it. Only events can carry a reason.
 func (c *client) expectStreamEnd(d wire.Disconnect) {
 	c.t.Helper()
 	e, err := c.tryEvent()

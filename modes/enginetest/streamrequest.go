@@ -129,7 +129,7 @@ func testStreamForms(t *testing.T, build Build) {
 	address.openStream(t, modes.PathStream+"?channel=news", from)
 }
 
-// A proxy that reuses its connections sends the request behind others.
+// A proxy that reuses its connections sends the request after others.
 func testStreamLater(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for path, p := range streams {

@@ -62,7 +62,7 @@ func testReplyFirst(t *testing.T, build Build) {
 }
 
 // A publisher that never stops meets subscriptions at every moment: from the
-// reply on there is no hole.
+// reply on there is no gap.
 func testNothingLost(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	p := n.publishAlways(t, "news")
@@ -84,8 +84,8 @@ func testNothingLost(t *testing.T, build Build) {
 	})
 }
 
-// A publication right behind the reply finds the subscriber even where nobody
-// else has the channel or the encoding.
+// A publication right after the reply reaches the subscriber even if no other
+// connection has the channel or the encoding.
 func testOnlySubscriber(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	together(t, 8, func(t tester, i int) {
@@ -108,8 +108,8 @@ func testOnlySubscriber(t *testing.T, build Build) {
 	})
 }
 
-// Who has the connect reply has all the channels that it names, even while the
-// node is busy with deliveries to a crowd.
+// A client with the connect reply has all the channels that it names, even while the
+// node is busy delivering to many others.
 func testAllOfOneConnect(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	busy := []string{"busy 1", "busy 2", "busy 3", "busy 4"}
@@ -204,7 +204,7 @@ func testHeldOthers(t *testing.T, build Build) {
 	c.subscribe("free")
 	n.bus.publish("free", "1")
 	c.expectPush("free", "1")
-	// Nor does it hold up what the same connection is subscribed to.
+	// It does not hold up the other channels of the same connection either.
 	mixed := n.session(t, "free")
 	id := mixed.post(subscribeTo("held"))
 	n.bus.publish("free", "2")
@@ -264,7 +264,7 @@ func testSubscribeTimeout(t *testing.T, build Build) {
 	raw.expectRefusal(503)
 }
 
-// Nobody is told that it is subscribed unless Redis has confirmed the channel on the
+// No client is told that it is subscribed unless Redis has confirmed the channel on the
 // present link, whoever else has it.
 func testSubscribeAway(t *testing.T, build Build) {
 	n := start(t, build, nil)
@@ -286,7 +286,7 @@ func testSubscribeAway(t *testing.T, build Build) {
 		raw.expect(text("1"))
 		late.unsubscribe("news")
 	}
-	// It is the last that leaves who gives the channel back.
+	// The last one to leave gives the channel back.
 	first.unsubscribe("news")
 	n.bus.publish("news", "2")
 	raw.expect(text("2"))

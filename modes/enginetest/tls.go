@@ -96,7 +96,7 @@ func (c *gatheringConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// What comes right behind the handshake, in the same segment, is not lost, and
+// What follows the handshake in the same segment is not lost, and
 // neither is what comes right before the end.
 func testTLSOneSegment(t *testing.T, build Build) {
 	n := start(t, build, nil)
@@ -110,7 +110,7 @@ func testTLSOneSegment(t *testing.T, build Build) {
 		})
 		if version == tls.VersionTLS13 {
 			// The client's last word in the handshake waits for what follows. With
-			// TLS 1.2 it is the server who has it.
+			// TLS 1.2 it is the server that has it.
 			gathering.Conn = &lateConn{Conn: c.tcp, from: 2}
 		}
 		if err := c.conn.(secureConn).Handshake(); err != nil {
@@ -225,7 +225,7 @@ func (c *typesConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The server says that its side ends before TCP does, as RFC 8446 section 6.1 asks:
+// The server ends its side of TLS before TCP, as RFC 8446 section 6.1 requires:
 // else the end may be somebody else's doing.
 func testTLSCloseNotify(t *testing.T, build Build) {
 	n := start(t, build, nil)
@@ -276,7 +276,7 @@ func testTLSPlainHTTP(t *testing.T, build Build) {
 	for _, chopped := range []bool{false, true} {
 		c := n.unencrypted(t)
 		c.chopped = chopped
-		// A client that is told no before it has said all may not be able to say
+		// A client that is refused before it has sent everything may not be able to send
 		// the rest.
 		_ = c.tryWrite(upgrade(modes.PathEcho).bytes())
 		r, body := c.response()
@@ -379,7 +379,7 @@ func testTLSHalf(t *testing.T, build Build) {
 	})
 }
 
-// A node that drains waits for nobody's handshake.
+// A node that drains does not wait for handshakes.
 func testTLSDrain(t *testing.T, build Build) {
 	n := start(t, build, nil)
 	for range 5 {

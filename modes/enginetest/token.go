@@ -131,7 +131,7 @@ func testTokenPipelined(t *testing.T, build Build, s signer, tokens func(*setup)
 			}
 		}
 	})
-	// Who goes away meanwhile leaves nothing behind, which start checks.
+	// A client that leaves meanwhile leaves nothing behind; Start checks that.
 	for range 20 {
 		c := n.open(t, modes.PathCentrifuge)
 		c.post(&protocol.Command{Connect: &protocol.ConnectRequest{Token: s.sign()}})
