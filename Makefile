@@ -33,7 +33,7 @@ test: test-deps ## run all tests under the race detector, after installing what 
 	$(GO) test -race $(TESTFLAGS) ./...
 
 .PHONY: test-deps
-test-deps: ## install what the tests need, where it is missing: redis-server, Node, Chromium, npm packages
+test-deps: ## install what the tests need and is missing: redis-server, Node, Chromium, npm packages
 	@./sdktest/deps.sh
 
 .PHONY: sdktest

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what the tests need beyond Go and gcc. It does nothing where all of it
-# is there already.
+# Installs what the tests need beyond Go and gcc. It does nothing if all of it
+# is installed.
 set -eu
 
-# has tells whether something is there: a program, or what stands behind a word.
+# has reports whether something is installed: a program, or what a word stands for.
 has() {
 	case $1 in
 	iproute) command -v ip && command -v tc ;;
@@ -14,8 +14,7 @@ has() {
 	esac >/dev/null 2>&1
 }
 
-# as_root runs a command as root, where that is possible without waiting for a
-# password that nobody is there to type.
+# as_root runs a command as root if that is possible without asking for a password.
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
@@ -44,14 +43,14 @@ install_packages() {
 	fi
 }
 
-# What a test needs, and the Debian packages that have it. Those behind Linux are
-# for tests that run there only.
+# What a test needs, and the Debian packages that have it. Those under Linux are
+# for tests that run only there.
 wanted='redis-server:redis-server curl:curl'
 if [ "$(uname)" = Linux ]; then
 	wanted="$wanted nginx:nginx-light haproxy:haproxy systemd-analyze:systemd prometheus:prometheus
 		python-redis:python3-redis php-redis:php-cli,php-redis ruby-redis:ruby,ruby-redis"
-	# Only root can make networks that drop packets; for everybody else, and where
-	# it cannot be installed, another test shows the same with a relay.
+	# Only root can make networks that drop packets; otherwise, or if it cannot be
+	# installed, another test shows the same with a relay.
 	[ "$(id -u)" -ne 0 ] || wanted="$wanted iproute:iproute2"
 fi
 

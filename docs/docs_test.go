@@ -3,7 +3,7 @@
 // Package docs_test runs every command that the documentation shows.
 //
 // A block of commands is fenced as console; lines that begin with "$ " are typed,
-// the others are what is printed, where … stands for anything. A block in one of
+// the others are what is printed; … stands for anything. A block in one of
 // the languages of snippet_test.go is a program. One that is not run says why in a
 // comment on the line before it: <!-- not run: … -->.
 package docs_test
@@ -95,8 +95,7 @@ func (b *block) steps() (list []step, err error) {
 	return list, nil
 }
 
-// matches tells whether text is what want says, where … stands for anything on its
-// line.
+// matches reports whether text is want, in which … stands for anything on its line.
 func matches(want, text string) bool {
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*")
 	ok, _ := regexp.MatchString(`^(?:`+pattern+`)\n*$`, text)

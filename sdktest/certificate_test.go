@@ -6,7 +6,7 @@ import (
 	"github.com/tandem-ws/tandem/internal/selfsigned"
 )
 
-// certificate writes a certificate for 127.0.0.1, signed by itself, and its key.
+// certificate writes a certificate for 127.0.0.1, self-signed, and its key.
 func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	c, err := selfsigned.New(1, "127.0.0.1")

@@ -1,14 +1,13 @@
 #!/bin/sh
 # Installs what the SDK tests need beyond Go: Node with npm, Chromium,
-# redis-server, and the npm packages of package-lock.json. It does nothing where
-# all of it is there already.
+# redis-server, and the npm packages of package-lock.json. It does nothing if
+# all of it is installed.
 set -eu
 cd "$(dirname "$0")"
 
 ../deploy/test-deps.sh
 
-# as_root runs a command as root, where that is possible without waiting for a
-# password that nobody is there to type.
+# as_root runs a command as root if that is possible without asking for a password.
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"

@@ -1,7 +1,7 @@
 // A probe is one SDK client together with all that it reported. The same file
 // runs in Node and, as a plain script, in a browser page: it leaves the class
 // in globalThis.Probe and imports nothing. What goes in and out of its methods
-// can be written as JSON, for a page's probe is driven from outside the page.
+// can be written as JSON, because a page's probe is driven from outside the page.
 "use strict";
 
 globalThis.Probe = class Probe {
@@ -47,7 +47,7 @@ globalThis.Probe = class Probe {
   }
 
   // traced returns the runtime's WebSocket class with the frames of the protocol's
-  // ping and pong counted, and, where the setup says so, answers held back.
+  // ping and pong counted, and, if the setup says so, answers held back.
   traced(socket) {
     const probe = this;
     const alone = data => data === "{}" || typeof data !== "string" && data.byteLength === 1 && new Uint8Array(data)[0] === 0;

@@ -239,7 +239,7 @@ func (c *client) call(command, want string) {
 	}
 }
 
-// next returns the next line, and answers it where it is a ping.
+// next returns the next line, and answers it if it is a ping.
 func (c *client) next() (string, error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	_, data, err := c.conn.ReadMessage()
@@ -283,7 +283,7 @@ func (c *client) publication() string {
 	}
 }
 
-// closedBy reads on, and tells whether the connection ends with this code before
+// closedBy reads on, and reports whether the connection ends with this code before
 // the next few pings.
 func (c *client) closedBy(code int) bool {
 	c.t.Helper()
@@ -329,7 +329,7 @@ func (s *server) stop(t *testing.T) {
 	}
 }
 
-// freeAddr is an address that nobody listens on.
+// freeAddr is an address on which nothing listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

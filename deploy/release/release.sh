@@ -1,7 +1,7 @@
 #!/bin/sh
 # release.sh VERSION COMMIT [FOLDER]: builds an archive for each architecture of
 # Linux, and SHA256SUMS, in FOLDER (dist). The same sources give the same bytes,
-# wherever and whenever they are built: set SOURCE_DATE_EPOCH where there is no
+# wherever and whenever they are built: set SOURCE_DATE_EPOCH if there is no
 # git to ask.
 set -eu
 cd "$(dirname "$0")/../.."
