@@ -2,7 +2,6 @@ package redisbus
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -36,11 +35,13 @@ type Report struct {
 	Version   string // "Redis" where Redis does not tell
 	RoundTrip time.Duration
 	Delivery  time.Duration // of a message, from PUBLISH until it came back
+	Master    bool          // the server says that it is a master; one that is none is an error
+	Sentinels int           // that the node knows of; 0: there are none
 }
 
 // Probe tries what a Bus with these options needs of Redis: that it answers,
-// and that a message published to a channel under the prefix comes back to a
-// subscriber. Its error says which of it failed, and holds no password.
+// is a master, and that a message published to a channel like that of a node's
+// probe comes back to a subscriber. Its error says which of it failed, and holds no password.
 func Probe(ctx context.Context, opts Options) (Report, error) {
 	o, err := newOnce(&opts)
 	if err != nil {
@@ -58,6 +59,10 @@ func Probe(ctx context.Context, opts Options) (Report, error) {
 		return fail(err)
 	}
 	defer stop()
+	r.Master = c.role
+	if s, ok := o.topology.(*sentinels); ok {
+		r.Sentinels = len(s.addresses())
+	}
 	sent := time.Now()
 	if _, err := c.do("PING"); err != nil {
 		return fail(err)
@@ -67,7 +72,7 @@ func Probe(ctx context.Context, opts Options) (Report, error) {
 	if info, err := c.do("INFO", "server"); err == nil {
 		r.Version += versionIn(string(info.text))
 	}
-	if r.Delivery, err = o.delivery(ctx, c, opts.Prefix+"tandem.check."+rand.Text()); err != nil {
+	if r.Delivery, err = o.delivery(ctx, c, newProbe(opts.Prefix).name); err != nil {
 		return fail(err)
 	}
 	return r, nil

@@ -40,6 +40,7 @@ func TestProbe(t *testing.T) {
 	}{
 		{"+@all", ""},
 		{"+@all -info", ""},
+		{"+@all -role", ""},
 		{"+@all -ping", "'ping'"},
 		{"+@all -subscribe", "subscribe"},
 		{"+@all -publish", "publish"},
@@ -59,6 +60,8 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: the address is %q", test.rules, r.Addr)
 		case test.fault == "" && (err != nil || r.RoundTrip <= 0 || r.Delivery <= 0):
 			t.Errorf("%s: %+v, %v", test.rules, r, err)
+		case test.fault == "" && r.Master == strings.Contains(test.rules, "-role"):
+			t.Errorf("%s: master: %v", test.rules, r.Master)
 		case test.fault == "" && (strings.HasPrefix(r.Version, "Redis ") == strings.Contains(test.rules, "-info")):
 			t.Errorf("%s: the version is %q", test.rules, r.Version)
 		case test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault) || strings.Contains(err.Error(), "hunter2")):

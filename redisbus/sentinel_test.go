@@ -173,7 +173,7 @@ func TestSentinelCredentials(t *testing.T) {
 	}
 	good := strings.Replace(s.URL(), "://", "://:hunter2@", 1) + "&sentinel_username=watcher&sentinel_password=sesame"
 	exchangeOne(t, good)
-	if report, err := Probe(t.Context(), Options{URL: good}); err != nil || report.Addr != s.Servers[0].Addr() {
+	if report, err := Probe(t.Context(), Options{URL: good}); err != nil || report.Addr != s.Servers[0].Addr() || !report.Master || report.Sentinels != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
 	for what, url := range map[string]string{

@@ -81,6 +81,14 @@ func checkEach(c config.Config, line func(what, format string, args ...any)) err
 		return fmt.Errorf("tandem: check: %w", err)
 	}
 	line("redis", "%s at %s answers in %v", report.Version, report.Addr, report.RoundTrip.Round(time.Microsecond))
+	if report.Sentinels > 0 {
+		line("sentinel", "%d sentinels are known; the master is at %s", report.Sentinels, report.Addr)
+	}
+	if report.Master {
+		line("role", "master")
+	} else {
+		line("role", "not told: allow the user ROLE (ACL SETUSER … +role), so that a server that becomes a replica is noticed at once")
+	}
 	line("pub/sub", "a message came back after %v", report.Delivery.Round(time.Microsecond))
 	return nil
 }
