@@ -3,6 +3,7 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -100,7 +101,7 @@ func fullPipe(t *testing.T) *os.File {
 		for chunk := make([]byte, size); err == nil; {
 			_, err = unix.Write(fd, chunk)
 		}
-		if err != unix.EAGAIN {
+		if !errors.Is(err, unix.EAGAIN) {
 			t.Fatal(err)
 		}
 		err = nil
