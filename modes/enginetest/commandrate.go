@@ -6,24 +6,25 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 // A client that sends too many commands gets an error, and is disconnected if it continues.
-func testCommandRate(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.CommandRate, s.rules.MaxChannels = 1, 20 })
-	polite, flood := n.session(t), n.session(t)
+func testCommandRate(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.CommandRate, s.Rules.MaxChannels = 1, 20 })
+	polite, flood := n.Session(t), n.Session(t)
 	for i := range 19 {
-		polite.subscribe(strconv.Itoa(i))
+		polite.Subscribe(strconv.Itoa(i))
 	}
-	var commands []frame
+	var commands []kit.Frame
 	for i := range 100 {
-		commands = append(commands, flood.encode(&protocol.Command{Id: uint32(i + 2), Ping: &protocol.PingRequest{}}))
+		commands = append(commands, flood.Encode(&protocol.Command{Id: uint32(i + 2), Ping: &protocol.PingRequest{}}))
 	}
-	flood.send(commands...)
+	flood.Send(commands...)
 	answered, refused := 0, 0
-	for _, message := range flood.expectCloseLater(int(wire.DisconnectTooManyRequests.Code)) {
-		replies, err := decode(flood.protocol, message)
+	for _, message := range flood.ExpectCloseLater(int(wire.DisconnectTooManyRequests.Code)) {
+		replies, err := kit.Decode(flood.Protocol, message)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func testCommandRate(t *testing.T, build Build) {
 			case r.GetError().GetCode() == 111 && r.Error.Temporary:
 				refused++
 			case r.Ping == nil:
-				t.Fatalf("got %s", show(r))
+				t.Fatalf("got %s", kit.Show(r))
 			}
 		}
 	}
@@ -42,8 +43,8 @@ func testCommandRate(t *testing.T, build Build) {
 	if answered < 20 || answered > 30 || refused < 15 {
 		t.Errorf("%d commands were answered and %d refused", answered, refused)
 	}
-	awaitCount(t, n.stats.Refusals, wire.ErrorTooManyRequests.Message, refused)
-	n.awaitDisconnects(t, wire.DisconnectTooManyRequests.Reason, 1)
-	n.bus.publish("0", "1")
-	polite.expectPush("0", "1")
+	kit.AwaitCount(t, n.Stats.Refusals, wire.ErrorTooManyRequests.Message, refused)
+	n.AwaitDisconnects(t, wire.DisconnectTooManyRequests.Reason, 1)
+	n.Bus.Send("0", "1")
+	polite.ExpectPush("0", "1")
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/idiomatic"
 	"github.com/tandem-ws/tandem/modes/optimized"
 )
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 // pair is a node of each engine, set up alike.
 type pair struct {
 	names [2]string
-	nodes [2]*node
+	nodes [2]*kit.Node
 }
 
 // fuzzMessageSize is the message limit of a pair: small, so that inputs cross it.
@@ -38,15 +39,15 @@ const fuzzMessageSize = 1000
 
 // startPair runs both engines until the test ends. Their log goes nowhere: a fuzz
 // target may not log, and what is logged is no part of what they answer.
-func startPair(t testing.TB, change func(*setup)) *pair {
+func startPair(t testing.TB, change func(*kit.Setup)) *pair {
 	t.Helper()
 	p := &pair{names: [2]string{"idiomatic", "optimized"}}
-	for i, build := range []Build{
+	for i, build := range []kit.Build{
 		func(c modes.Config) (modes.Engine, error) { return idiomatic.New(c, idiomatic.Options{}) },
 		func(c modes.Config) (modes.Engine, error) { return optimized.New(c, optimized.Options{Loops: 1}) },
 	} {
-		p.nodes[i] = start(t, build, func(s *setup) {
-			s.log, s.limits.MaxMessageSize = slog.DiscardHandler, fuzzMessageSize
+		p.nodes[i] = kit.Start(t, build, func(s *kit.Setup) {
+			s.Log, s.Limits.MaxMessageSize = slog.DiscardHandler, fuzzMessageSize
 			if change != nil {
 				change(s)
 			}
@@ -70,13 +71,13 @@ func (o outcome) String() string {
 }
 
 // same fails the test unless both engines made the same of an input.
-func (p *pair) same(t *testing.T, input string, run func(*testing.T, *node) outcome) {
+func (p *pair) same(t *testing.T, input string, run func(*testing.T, *kit.Node) outcome) {
 	t.Helper()
 	p.sameBut(t, input, run, func(outcome) bool { return false })
 }
 
 // sameBut is same, but either mode may have an excused outcome.
-func (p *pair) sameBut(t *testing.T, input string, run func(*testing.T, *node) outcome, excused func(outcome) bool) {
+func (p *pair) sameBut(t *testing.T, input string, run func(*testing.T, *kit.Node) outcome, excused func(outcome) bool) {
 	t.Helper()
 	var got [2]outcome
 	for i, n := range p.nodes {
@@ -91,35 +92,35 @@ func (p *pair) sameBut(t *testing.T, input string, run func(*testing.T, *node) o
 // target. Each cuts them at the same places.
 func (p *pair) streams(t *testing.T, target string, stream []byte, seed uint64) {
 	t.Helper()
-	p.same(t, fmt.Sprintf("%q to %s, seed %d", stream, target, seed), func(t *testing.T, n *node) outcome {
-		c := n.open(t, target)
-		defer c.leave()
-		sent := c.sendCut(stream, seed)
+	p.same(t, fmt.Sprintf("%q to %s, seed %d", stream, target, seed), func(t *testing.T, n *kit.Node) outcome {
+		c := n.Open(t, target)
+		defer c.Leave()
+		sent := sendCut(c, stream, seed)
 		defer sent()
-		return c.outcome()
+		return readOutcome(c)
 	})
 }
 
 // sendCut sends the bytes cut at places that seed decides, and then the end of
 // the stream, while the caller reads. What it returns waits until all is sent, or
 // the server takes no more.
-func (c *client) sendCut(b []byte, seed uint64) (wait func()) {
+func sendCut(c *kit.Client, b []byte, seed uint64) (wait func()) {
 	done := make(chan error, 1)
 	go func() {
 		for _, piece := range cut(b, seed) {
-			if err := c.tryWrite(piece); err != nil {
+			if err := c.TryWrite(piece); err != nil {
 				done <- err
 				return
 			}
 		}
-		done <- c.conn.CloseWrite()
+		done <- c.Conn.CloseWrite()
 	}()
 	return func() {
-		c.t.Helper()
+		c.T.Helper()
 		// The connection is being left: whoever still writes is released.
-		c.leave()
+		c.Leave()
 		if err := <-done; err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-			c.t.Errorf("the server neither reads nor ends: %v", err)
+			c.T.Errorf("the server neither reads nor ends: %v", err)
 		}
 	}
 }
@@ -139,28 +140,28 @@ func cut(b []byte, seed uint64) (pieces [][]byte) {
 	return pieces
 }
 
-// outcome reads to the end of the connection.
-func (c *client) outcome() outcome {
-	c.t.Helper()
+// readOutcome reads to the end of the connection.
+func readOutcome(c *kit.Client) outcome {
+	c.T.Helper()
 	var o outcome
 	for {
-		f, err := c.tryFrame()
+		f, err := c.TryFrame()
 		switch {
-		case ended(err):
+		case kit.Ended(err):
 			if o.end == "" {
 				o.end = "end without close"
 			}
 			return o
 		case err != nil:
-			c.t.Errorf("after %v: %v", o, err)
+			c.T.Errorf("after %v: %v", o, err)
 			return o
 		case o.end != "":
-			c.t.Errorf("after %v: frame op %#x %s", o, f.op, brief(f.body))
+			c.T.Errorf("after %v: frame op %#x %s", o, f.Op, kit.Brief(f.Body))
 			return o
-		case f.op == ws.OpClose:
-			o.end = fmt.Sprintf("close %d %q", closeCode(f), f.body)
+		case f.Op == ws.OpClose:
+			o.end = fmt.Sprintf("close %d %q", kit.CloseCode(f), f.Body)
 		default:
-			o.frames = append(o.frames, fmt.Sprintf("%x:%s", byte(f.op), f.body))
+			o.frames = append(o.frames, fmt.Sprintf("%x:%s", byte(f.Op), f.Body))
 		}
 	}
 }
@@ -169,12 +170,12 @@ func (c *client) outcome() outcome {
 // frames behind it.
 func (p *pair) handshakes(t *testing.T, request []byte, seed uint64) {
 	t.Helper()
-	run := func(t *testing.T, n *node) outcome {
-		c := n.dial(t)
-		defer c.leave()
-		sent := c.sendCut(request, seed)
+	run := func(t *testing.T, n *kit.Node) outcome {
+		c := n.Dial(t)
+		defer c.Leave()
+		sent := sendCut(c, request, seed)
 		defer sent()
-		return c.answers()
+		return readAnswers(c)
 	}
 	if bytes.Contains(request, []byte("channel=")) {
 		// While Redis is asked for the channels of a raw connection or a stream, a
@@ -188,19 +189,19 @@ func (p *pair) handshakes(t *testing.T, request []byte, seed uint64) {
 	p.same(t, fmt.Sprintf("%q, seed %d", request, seed), run)
 }
 
-// answers reads HTTP responses and, behind a 101, frames, to the end of the
+// readAnswers reads HTTP responses and, behind a 101, frames, to the end of the
 // connection or the first refusal: the server may close after one. It need not
 // answer what is not a request, or only half of one.
-func (c *client) answers() outcome {
-	c.t.Helper()
+func readAnswers(c *kit.Client) outcome {
+	c.T.Helper()
 	var all []string
 	for {
 		// A reset may cut the body.
-		r, body, err := c.tryResponse()
+		r, body, err := c.TryResponse()
 		switch {
-		case ended(err) && r == nil:
+		case kit.Ended(err) && r == nil:
 			return outcome{all, refused}
-		case err != nil && !ended(err):
+		case err != nil && !kit.Ended(err):
 			// Such as what follows the answer to a HEAD, which has no body and says how
 			// long it would be: alike or not is all that counts.
 			return outcome{all, "no response"}
@@ -217,7 +218,7 @@ func (c *client) answers() outcome {
 		}
 		switch {
 		case r.StatusCode == http.StatusSwitchingProtocols:
-			o := c.outcome()
+			o := readOutcome(c)
 			return outcome{append(append(all, answer), o.frames...), o.end}
 		case r.StatusCode > http.StatusBadRequest:
 			return outcome{append(all, answer), "refused"}

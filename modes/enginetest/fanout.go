@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -21,18 +22,18 @@ var fanoutCases = []suiteCase{
 	{"fanout/counted", testFanoutCounted},
 }
 
-func testFanoutMany(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFanoutMany(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const many, messages = 200, 50
-	clients := make([]*client, many)
-	together(t, many, func(t tester, i int) { clients[i] = n.session(t, "news") })
+	clients := make([]*kit.Client, many)
+	kit.Together(t, many, func(t kit.Tester, i int) { clients[i] = n.Session(t, "news") })
 	for i := range messages {
-		n.bus.publish("news", fmt.Sprintf(`{"number":%d}`, i))
+		n.Bus.Send("news", fmt.Sprintf(`{"number":%d}`, i))
 	}
-	together(t, many, func(t tester, i int) {
-		clients[i].t = t
+	kit.Together(t, many, func(t kit.Tester, i int) {
+		clients[i].T = t
 		for j := range messages {
-			clients[i].expectPush("news", fmt.Sprintf(`{"number":%d}`, j))
+			clients[i].ExpectPush("news", fmt.Sprintf(`{"number":%d}`, j))
 		}
 	})
 }
@@ -42,13 +43,13 @@ func testFanoutMany(t *testing.T, build Build) {
 const window = 100
 
 // pace returns once each of the progresses is past number-window.
-func pace(t tester, progress []atomic.Int64, number int64) {
+func pace(t kit.Tester, progress []atomic.Int64, number int64) {
 	t.Helper()
 	for i := range progress {
 		if progress[i].Load() > number-window {
 			continue
 		}
-		await(t, "a client to read on", func() (bool, string) {
+		kit.Await(t, "a client to read on", func() (bool, string) {
 			got := progress[i].Load()
 			return got > number-window, fmt.Sprintf("client %d at %d of %d", i, got, number)
 		})
@@ -57,23 +58,23 @@ func pace(t tester, progress []atomic.Int64, number int64) {
 
 // Thousands of messages on several channels: each channel's come in order, and
 // none is missing or doubled.
-func testFanoutOrder(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFanoutOrder(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const clients, messages = 8, 3000
 	channels := []string{"a", "b", "c"}
 	var progress [clients]atomic.Int64
-	readers := make([]*client, clients)
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
-		readers[i] = n.session(t, channels...)
+		readers[i] = n.Session(t, channels...)
 	}
-	wait := background(t, clients, func(t tester, i int) {
+	wait := kit.Background(t, clients, func(t kit.Tester, i int) {
 		c := readers[i]
-		c.t = t
+		c.T = t
 		next := map[string]int64{}
 		for range messages * len(channels) {
-			r := c.next()
+			r := c.Next()
 			channel := r.GetPush().GetChannel()
-			if got := c.number(r, channel); got != next[channel] {
+			if got := c.Number(r, channel); got != next[channel] {
 				t.Fatalf("channel %q: got %d, want %d", channel, got, next[channel])
 			}
 			next[channel]++
@@ -82,7 +83,7 @@ func testFanoutOrder(t *testing.T, build Build) {
 	})
 	for i := range messages {
 		for j, channel := range channels {
-			n.bus.publish(channel, strconv.Itoa(i))
+			n.Bus.Send(channel, strconv.Itoa(i))
 			pace(t, progress[:], int64(i*len(channels)+j))
 		}
 	}
@@ -90,29 +91,29 @@ func testFanoutOrder(t *testing.T, build Build) {
 }
 
 // The bus delivers different channels from different goroutines.
-func testFanoutConcurrent(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFanoutConcurrent(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const channels, clients, messages = 32, 8, 60
 	names := make([]string, channels)
 	for i := range names {
 		names[i] = fmt.Sprintf("channel %d", i)
 	}
 	var progress [clients]atomic.Int64
-	readers := make([]*client, clients)
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
 		// Every second client has half of the channels.
-		readers[i] = n.session(t, names[:channels/(1+i%2)]...)
+		readers[i] = n.Session(t, names[:channels/(1+i%2)]...)
 	}
-	readers[0].unsubscribe(names[0])
-	readers[0].subscribe(names[0])
-	wait := background(t, clients, func(t tester, i int) {
+	readers[0].Unsubscribe(names[0])
+	readers[0].Subscribe(names[0])
+	wait := kit.Background(t, clients, func(t kit.Tester, i int) {
 		c := readers[i]
-		c.t = t
+		c.T = t
 		next := map[string]int64{}
 		for range messages * (channels / (1 + i%2)) {
-			r := c.next()
+			r := c.Next()
 			channel := r.GetPush().GetChannel()
-			if got := c.number(r, channel); got != next[channel] {
+			if got := c.Number(r, channel); got != next[channel] {
 				t.Fatalf("channel %q: got %d, want %d", channel, got, next[channel])
 			}
 			next[channel]++
@@ -122,7 +123,7 @@ func testFanoutConcurrent(t *testing.T, build Build) {
 	})
 	for i := range messages {
 		for j, name := range names {
-			n.bus.publish(name, strconv.Itoa(i))
+			n.Bus.Send(name, strconv.Itoa(i))
 			pace(t, progress[:], int64(i*channels+j))
 		}
 	}
@@ -151,57 +152,57 @@ var payloads = []struct{ name, data, json string }{
 	{"200,000", strings.Repeat("y", 200_000), `"` + strings.Repeat("y", 200_000) + `"`},
 }
 
-func testPayloads(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.session(t, "news")
-	raw := n.open(t, modes.PathRaw+"?channel=news")
-	protobuf := n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-	protobuf.connect("news")
+func testPayloads(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Session(t, "news")
+	raw := n.Open(t, modes.PathRaw+"?channel=news")
+	protobuf := n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+	protobuf.Connect("news")
 	for _, test := range payloads {
-		n.bus.publish("news", test.data)
-		c.expectPush("news", test.json)
+		n.Bus.Send("news", test.data)
+		c.ExpectPush("news", test.json)
 		if strings.HasPrefix(test.name, "no UTF-8") {
-			raw.expect(binaryFrame(test.data))
+			raw.Expect(kit.BinaryFrame(test.data))
 		} else {
-			raw.expect(text(test.data))
+			raw.Expect(kit.Text(test.data))
 		}
-		protobuf.expectPush("news", test.data)
+		protobuf.ExpectPush("news", test.data)
 	}
-	if got := n.stats.Repaired.Load(); got != 2 {
+	if got := n.Stats.Repaired.Load(); got != 2 {
 		t.Errorf("%d repaired publications are counted, want 2", got)
 	}
 }
 
-func testFanoutProtocols(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFanoutProtocols(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const each, messages = 5, 200
 	var progress [3 * each]atomic.Int64
-	clients := make([]*client, len(progress))
+	clients := make([]*kit.Client, len(progress))
 	for i := range clients {
 		switch i % 3 {
 		case 0:
-			clients[i] = n.session(t, "news")
+			clients[i] = n.Session(t, "news")
 		case 1:
-			clients[i] = n.open(t, modes.PathRaw+"?channel=news")
+			clients[i] = n.Open(t, modes.PathRaw+"?channel=news")
 		default:
-			clients[i] = n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-			clients[i].connect("news")
+			clients[i] = n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+			clients[i].Connect("news")
 		}
 	}
-	wait := background(t, len(clients), func(t tester, i int) {
+	wait := kit.Background(t, len(clients), func(t kit.Tester, i int) {
 		c := clients[i]
-		c.t = t
+		c.T = t
 		for j := range messages {
-			if c.protocol == wire.Raw {
-				c.expect(text(strconv.Itoa(j)))
+			if c.Protocol == wire.Raw {
+				c.Expect(kit.Text(strconv.Itoa(j)))
 			} else {
-				c.expectPush("news", strconv.Itoa(j))
+				c.ExpectPush("news", strconv.Itoa(j))
 			}
 			progress[i].Store(int64(j + 1))
 		}
 	})
 	for j := range messages {
-		n.bus.publish("news", strconv.Itoa(j))
+		n.Bus.Send("news", strconv.Itoa(j))
 		pace(t, progress[:], int64(j))
 	}
 	wait()
@@ -209,30 +210,30 @@ func testFanoutProtocols(t *testing.T, build Build) {
 
 // Bursts of small messages to clients that read only later: everything is
 // queued and joined, and comes in order.
-func testFanoutBursts(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFanoutBursts(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const clients, bursts, size = 10, 10, window
-	readers := make([]*client, clients)
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
-		readers[i] = n.session(t, "news", "other")
+		readers[i] = n.Session(t, "news", "other")
 	}
 	for burst := range bursts {
 		for i := range size {
-			n.bus.publish("news", strconv.Itoa(burst*size+i))
+			n.Bus.Send("news", strconv.Itoa(burst*size+i))
 		}
-		n.bus.publish("other", strconv.Itoa(burst))
+		n.Bus.Send("other", strconv.Itoa(burst))
 		for _, c := range readers {
 			other := false
 			for i := 0; i < size || !other; {
-				r := c.next()
+				r := c.Next()
 				if r.GetPush().GetChannel() == "other" {
-					if got := c.number(r, "other"); got != int64(burst) || other {
+					if got := c.Number(r, "other"); got != int64(burst) || other {
 						t.Fatalf("got %d on the other channel, want %d once", got, burst)
 					}
 					other = true
 					continue
 				}
-				if got := c.number(r, "news"); got != int64(burst*size+i) {
+				if got := c.Number(r, "news"); got != int64(burst*size+i) {
 					t.Fatalf("got %d, want %d", got, burst*size+i)
 				}
 				i++
@@ -241,37 +242,37 @@ func testFanoutBursts(t *testing.T, build Build) {
 	}
 }
 
-func testFanoutCounted(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	var clients []*client
+func testFanoutCounted(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	var clients []*kit.Client
 	for range 4 {
-		clients = append(clients, n.session(t, "news"))
+		clients = append(clients, n.Session(t, "news"))
 	}
-	if got := n.stats.MessagesIn.Load(); got != 4 {
+	if got := n.Stats.MessagesIn.Load(); got != 4 {
 		t.Errorf("%d messages of clients are counted, want 4", got)
 	}
-	if got := n.stats.BytesIn.Load(); got < 4*uint64(len(`{"id":1,"connect":{"subs":{"news":{}}}}`)) {
+	if got := n.Stats.BytesIn.Load(); got < 4*uint64(len(`{"id":1,"connect":{"subs":{"news":{}}}}`)) {
 		t.Errorf("%d bytes of clients are counted, which is less than their commands have", got)
 	}
 	// What is counted may be so a moment after it was written, replies too.
-	await(t, "the replies to be counted", func() (bool, string) {
-		out := n.stats.FramesOut.Load()
+	kit.Await(t, "the replies to be counted", func() (bool, string) {
+		out := n.Stats.FramesOut.Load()
 		return out == 4, fmt.Sprintf("%d frames", out)
 	})
-	frames, bytes := n.stats.FramesOut.Load(), n.stats.BytesOut.Load()
+	frames, bytes := n.Stats.FramesOut.Load(), n.Stats.BytesOut.Load()
 	const messages = 10
 	size := 0
 	for i := range messages {
 		data := fmt.Sprintf(`{"n":%d}`, i)
 		size += len(data)
-		n.bus.publish("news", data)
+		n.Bus.Send("news", data)
 		for _, c := range clients {
-			c.expectPush("news", data)
+			c.ExpectPush("news", data)
 		}
 	}
-	await(t, "the publications to be counted", func() (bool, string) {
-		publications, published := n.stats.Publications.Load(), n.stats.PublicationBytes.Load()
-		out, outBytes := n.stats.FramesOut.Load()-frames, n.stats.BytesOut.Load()-bytes
+	kit.Await(t, "the publications to be counted", func() (bool, string) {
+		publications, published := n.Stats.Publications.Load(), n.Stats.PublicationBytes.Load()
+		out, outBytes := n.Stats.FramesOut.Load()-frames, n.Stats.BytesOut.Load()-bytes
 		least := uint64(len(clients) * (size + messages*len(`{"push":{"channel":"news","pub":{"data":}}}`)))
 		return publications == messages && published == uint64(size) && out == uint64(messages*len(clients)) && outBytes > least,
 			fmt.Sprintf("publications %d of %d bytes, frames %d of %d bytes", publications, published, out, outBytes)

@@ -8,6 +8,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -19,56 +20,56 @@ var frameCases = []suiteCase{
 }
 
 // Frames that come together are answered each, and all.
-func testFramesJoined(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testFramesJoined(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const many = 500
 	for _, size := range []int{0, 10, 1000} {
-		c := n.open(t, modes.PathEcho)
+		c := n.Open(t, modes.PathEcho)
 		var all []byte
 		for i := range many {
-			all = text(fmt.Sprintf("%d %s", i, pattern(size))).append(all)
+			all = kit.Text(fmt.Sprintf("%d %s", i, pattern(size))).Append(all)
 		}
-		wait := background(t, 1, func(t tester, _ int) {
-			if err := c.tryWrite(all); err != nil {
+		wait := kit.Background(t, 1, func(t kit.Tester, _ int) {
+			if err := c.TryWrite(all); err != nil {
 				t.Errorf("write: %v", err)
 			}
 		})
 		for i := range many {
-			c.expect(text(fmt.Sprintf("%d %s", i, pattern(size))))
+			c.Expect(kit.Text(fmt.Sprintf("%d %s", i, pattern(size))))
 		}
 		wait()
 	}
 }
 
-func testTooBigSession(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.session(t, "news")
-	if err := c.tryWrite(encode(frame{op: ws.OpText, body: pattern(n.limits.MaxMessageSize + 1)})); err != nil && !ended(err) {
+func testTooBigSession(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Session(t, "news")
+	if err := c.TryWrite(kit.Encode(kit.Frame{Op: ws.OpText, Body: pattern(n.Limits.MaxMessageSize + 1)})); err != nil && !kit.Ended(err) {
 		t.Fatal(err)
 	}
-	c.expectClose(int(wire.DisconnectTooBig.Code))
-	n.settle(t)
+	c.ExpectClose(int(wire.DisconnectTooBig.Code))
+	n.Settle(t)
 }
 
-func testExactlyTheLimit(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	limit := n.limits.MaxMessageSize
+func testExactlyTheLimit(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	limit := n.Limits.MaxMessageSize
 	// Spaces do not count as content.
-	session := n.session(t)
+	session := n.Session(t)
 	command := []byte(`{"id":2,"subscribe":{"channel":"news"}}`)
-	session.send(frame{op: ws.OpText, body: append(bytes.Repeat([]byte(" "), limit-len(command)), command...)})
-	if r := session.reply(2); r.Subscribe == nil {
-		t.Errorf("got %s, want the subscribe reply", show(r))
+	session.Send(kit.Frame{Op: ws.OpText, Body: append(bytes.Repeat([]byte(" "), limit-len(command)), command...)})
+	if r := session.Reply(2); r.Subscribe == nil {
+		t.Errorf("got %s, want the subscribe reply", kit.Show(r))
 	}
 }
 
-func testInvalidTextSession(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.session(t, "news")
-	c.send(text("{\"id\":9,\"subscribe\":{\"channel\":\"\xff\"}}"))
-	c.expectClose(int(wire.DisconnectInvalidPayload.Code))
-	raw := n.open(t, modes.PathRaw+"?channel=news")
-	raw.send(text("\xc0\x80"))
-	raw.expectClose(int(wire.DisconnectInvalidPayload.Code))
-	n.settle(t)
+func testInvalidTextSession(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Session(t, "news")
+	c.Send(kit.Text("{\"id\":9,\"subscribe\":{\"channel\":\"\xff\"}}"))
+	c.ExpectClose(int(wire.DisconnectInvalidPayload.Code))
+	raw := n.Open(t, modes.PathRaw+"?channel=news")
+	raw.Send(kit.Text("\xc0\x80"))
+	raw.ExpectClose(int(wire.DisconnectInvalidPayload.Code))
+	n.Settle(t)
 }

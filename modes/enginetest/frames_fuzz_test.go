@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 // endpoints are those whose answer to any bytes is decided by RFC 6455 alone.
@@ -33,12 +34,12 @@ func FuzzStreams(f *testing.F) {
 // seedStreams are the frames of the suite, but for the large ones.
 func seedStreams() (streams [][]byte) {
 	for _, r := range rules() {
-		if stream := encode(r.send...); len(stream) < 2*fuzzMessageSize {
+		if stream := kit.Encode(r.send...); len(stream) < 2*fuzzMessageSize {
 			streams = append(streams, stream)
 		}
 	}
 	for _, size := range []int{0, 1, 125, 126, fuzzMessageSize, fuzzMessageSize + 1} {
-		streams = append(streams, encode(text(string(pattern(size))), closing(1000, "bye")))
+		streams = append(streams, kit.Encode(kit.Text(string(pattern(size))), kit.Closing(1000, "bye")))
 	}
 	return streams
 }
@@ -85,7 +86,7 @@ func framesOf(program []byte) []byte {
 	for len(c) > 0 && len(stream) < 20*fuzzMessageSize {
 		f := c.frame(&open)
 		at := len(stream)
-		stream = f.append(stream)
+		stream = f.Append(stream)
 		// Now and then a byte is wrong, or is lost with all that follows it.
 		switch c.next() {
 		case 1:
@@ -99,50 +100,50 @@ func framesOf(program []byte) []byte {
 
 // frame is the next frame. open reports whether a message has begun that has not
 // ended.
-func (c *choices) frame(open *bool) frame {
+func (c *choices) frame(open *bool) kit.Frame {
 	kind := c.next()
-	f := frame{more: kind&0x80 != 0}
+	f := kit.Frame{More: kind&0x80 != 0}
 	switch op := kind & 0x0f; {
 	case kind&0x70 == 0x70:
 		// Whatever it says.
-		f.op = ws.OpCode(op)
+		f.Op = ws.OpCode(op)
 	case op < 8 && *open:
-		f.op = ws.OpContinuation
+		f.Op = ws.OpContinuation
 	case op < 6:
-		f.op = ws.OpText
+		f.Op = ws.OpText
 	case op < 8:
-		f.op = ws.OpBinary
+		f.Op = ws.OpBinary
 	case op < 11:
-		f.op, f.more = ws.OpPing, false
+		f.Op, f.More = ws.OpPing, false
 	case op < 13:
-		f.op, f.more = ws.OpPong, false
+		f.Op, f.More = ws.OpPong, false
 	case op < 15:
 		// What is rarely the end is more often something else.
-		f.op = ws.OpText
+		f.Op = ws.OpText
 		if *open {
-			f.op = ws.OpContinuation
+			f.Op = ws.OpContinuation
 		}
 	default:
-		f.op, f.more = ws.OpClose, false
+		f.Op, f.More = ws.OpClose, false
 	}
-	if f.op < ws.OpClose {
-		*open = f.more
+	if f.Op < ws.OpClose {
+		*open = f.More
 	}
-	f.body = c.body(f.op)
+	f.Body = c.body(f.Op)
 	switch c.next() {
 	case 1:
-		f.unmasked = true
+		f.Unmasked = true
 	case 2:
-		f.rsv = c.next() & 0x70
+		f.Rsv = c.next() & 0x70
 	case 3:
-		f.form = []int{7, 16, 64}[c.next()%3]
+		f.Form = []int{7, 16, 64}[c.next()%3]
 	case 4:
-		f.declares = uint64(c.next())
+		f.Declares = uint64(c.next())
 	case 5:
-		f.declares = binary.BigEndian.Uint64([]byte{c.next(), c.next(), 0, 0, 0, 0, c.next(), c.next()})
+		f.Declares = binary.BigEndian.Uint64([]byte{c.next(), c.next(), 0, 0, 0, 0, c.next(), c.next()})
 	}
-	if f.form == 7 && max(uint64(len(f.body)), f.declares) > 127 {
-		f.form = 0
+	if f.Form == 7 && max(uint64(len(f.Body)), f.Declares) > 127 {
+		f.Form = 0
 	}
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -21,82 +22,62 @@ var gapCases = []suiteCase{
 	{"gap/clients leave meanwhile", testGapLeave},
 }
 
-// expectGap takes publications to channel up to the notice that messages may
-// have been missed.
-func (c *client) expectGap(channel string) {
-	c.t.Helper()
-	for {
-		r := c.next()
-		if r.GetPush().GetChannel() != channel {
-			c.t.Fatalf("got %s, want a push to %q", show(r), channel)
-		}
-		u := r.Push.Unsubscribe
-		if u == nil {
-			continue
-		}
-		if want := wire.UnsubscribeInsufficient; u.Code != want.Code || u.Reason != want.Reason {
-			c.t.Fatalf("got %s, want %v", show(r), want)
-		}
-		return
-	}
-}
-
 // While publications never stop, every subscription ends with the notice, after
 // which nothing comes until the client has subscribed again; from then on there
 // is not a gap.
-func testGap(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testGap(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const clients, rounds = 20, 5
 	channels := []string{"a", "b"}
-	publishers := []*publisher{n.publishAlways(t, "a"), n.publishAlways(t, "b")}
-	readers := make([]*client, clients)
+	publishers := []*kit.Publisher{n.PublishAlways(t, "a"), n.PublishAlways(t, "b")}
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
-		if readers[i] = n.subscribed(t, channels[i%2]); i%4 == 3 {
-			readers[i] = n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-			readers[i].connect()
-			readers[i].subscribe(channels[i%2])
+		if readers[i] = n.Subscribed(t, channels[i%2]); i%4 == 3 {
+			readers[i] = n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+			readers[i].Connect()
+			readers[i].Subscribe(channels[i%2])
 		}
 	}
 	for range rounds {
-		n.bus.lost("a", "b", "nobody's")
-		together(t, clients, func(t tester, i int) {
+		n.Bus.Lost("a", "b", "nobody's")
+		kit.Together(t, clients, func(t kit.Tester, i int) {
 			c := readers[i]
-			c.t = t
+			c.T = t
 			channel := channels[i%2]
-			c.expectGap(channel)
-			id := c.post(subscribeTo(channel))
-			if r := c.next(); r.Id != id || r.Subscribe == nil {
-				t.Fatalf("got %s, want the subscribe reply and nothing before", show(r))
+			c.ExpectGap(channel)
+			id := c.Post(subscribeTo(channel))
+			if r := c.Next(); r.Id != id || r.Subscribe == nil {
+				t.Fatalf("got %s, want the subscribe reply and nothing before", kit.Show(r))
 			}
-			c.expectContiguous(channel, publishers[i%2].next.Load(), 10)
+			c.ExpectContiguous(channel, publishers[i%2].Next.Load(), 10)
 		})
 	}
 	for _, p := range publishers {
-		p.stop()
+		p.Stop()
 	}
-	if got := n.stats.Subscriptions.Load(); got != clients {
+	if got := n.Stats.Subscriptions.Load(); got != clients {
 		t.Errorf("%d subscriptions are counted, want %d", got, clients)
 	}
 }
 
 // A node that loses many subscriptions ends them one after the other; those
 // whose turn has not come receive as before.
-func testGapPaced(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.GapRate = 1 })
+func testGapPaced(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.GapRate = 1 })
 	const many = 100
-	clients := make([]*client, many)
+	clients := make([]*kit.Client, many)
 	for i := range clients {
-		clients[i] = n.subscribed(t, "news")
+		clients[i] = n.Subscribed(t, "news")
 	}
-	n.bus.lost("news")
-	await(t, "a subscription to end", func() (bool, string) {
-		got := n.stats.Subscriptions.Load()
+	n.Bus.Lost("news")
+	kit.Await(t, "a subscription to end", func() (bool, string) {
+		got := n.Stats.Subscriptions.Load()
 		return got < many, fmt.Sprint(got)
 	})
-	n.bus.publish("news", `"after the loss"`)
+	n.Bus.Send("news", `"after the loss"`)
 	received, ended := 0, 0
 	for _, c := range clients {
-		if r := c.next(); r.GetPush().GetPub() != nil {
+		if r := c.Next(); r.GetPush().GetPub() != nil {
 			received++
 		} else if r.GetPush().GetUnsubscribe() != nil {
 			ended++
@@ -108,130 +89,130 @@ func testGapPaced(t *testing.T, build Build) {
 }
 
 // A client that subscribes after the loss has missed nothing and gets no notice.
-func testGapSpares(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	old := n.subscribed(t, "news")
-	n.bus.lost("news")
-	old.expectGap("news")
-	fresh := n.subscribed(t, "news", "other")
-	old.subscribe("news")
-	n.bus.lost("other")
-	fresh.expectGap("other")
-	for _, c := range []*client{old, fresh} {
-		n.bus.publish("news", "1")
-		c.expectPush("news", "1")
+func testGapSpares(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	old := n.Subscribed(t, "news")
+	n.Bus.Lost("news")
+	old.ExpectGap("news")
+	fresh := n.Subscribed(t, "news", "other")
+	old.Subscribe("news")
+	n.Bus.Lost("other")
+	fresh.ExpectGap("other")
+	for _, c := range []*kit.Client{old, fresh} {
+		n.Bus.Send("news", "1")
+		c.ExpectPush("news", "1")
 		if c == old {
-			fresh.expectPush("news", "1")
+			fresh.ExpectPush("news", "1")
 		} else {
-			old.expectPush("news", "1")
+			old.ExpectPush("news", "1")
 		}
 	}
 	// A connection without channels gets no notice.
-	n.bus.lost("nobody's")
-	n.session(t).roundTrip()
+	n.Bus.Lost("nobody's")
+	n.Session(t).RoundTrip()
 }
 
 // The raw protocol has no word for a gap; its connections receive on.
-func testGapRaw(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	raw := n.open(t, modes.PathRaw+"?channel=news")
-	session := n.subscribed(t, "news")
-	n.bus.publish("news", "1")
-	raw.expect(text("1"))
-	session.expectPush("news", "1")
-	n.bus.lost("news")
-	session.expectGap("news")
-	n.bus.publish("news", "2")
-	raw.expect(text("2"))
+func testGapRaw(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	raw := n.Open(t, modes.PathRaw+"?channel=news")
+	session := n.Subscribed(t, "news")
+	n.Bus.Send("news", "1")
+	raw.Expect(kit.Text("1"))
+	session.ExpectPush("news", "1")
+	n.Bus.Lost("news")
+	session.ExpectGap("news")
+	n.Bus.Send("news", "2")
+	raw.Expect(kit.Text("2"))
 }
 
 // SDKs do not subscribe again to channels that came with their connect command.
 // Such a connection ends, with a code on which they come back and bring the
 // channels along; subscriptions of its own on other channels change nothing.
-func testGapServerSide(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c, other := n.session(t, "server", "both"), n.subscribed(t, "server", "own")
-	c.subscribe("own")
-	n.bus.lost("own")
-	c.expectGap("own")
-	other.expectGap("own")
-	c.subscribe("own")
+func testGapServerSide(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c, other := n.Session(t, "server", "both"), n.Subscribed(t, "server", "own")
+	c.Subscribe("own")
+	n.Bus.Lost("own")
+	c.ExpectGap("own")
+	other.ExpectGap("own")
+	c.Subscribe("own")
 	// A subscription that the client has ended and made again is its own.
-	c.unsubscribe("both")
-	c.subscribe("both")
-	n.bus.lost("both")
-	c.expectGap("both")
-	n.bus.publish("server", "1")
-	c.expectPush("server", "1")
-	other.expectPush("server", "1")
+	c.Unsubscribe("both")
+	c.Subscribe("both")
+	n.Bus.Lost("both")
+	c.ExpectGap("both")
+	n.Bus.Send("server", "1")
+	c.ExpectPush("server", "1")
+	other.ExpectPush("server", "1")
 
-	n.bus.lost("server")
-	c.expectClose(int(wire.DisconnectInsufficient.Code))
-	other.expectGap("server")
-	n.awaitDisconnects(t, wire.DisconnectInsufficient.Reason, 1)
-	back := n.open(t, modes.PathCentrifuge)
-	if r := back.connect("server"); !r.Subs["server"].Recoverable || r.Subs["server"].Recovered {
+	n.Bus.Lost("server")
+	c.ExpectClose(int(wire.DisconnectInsufficient.Code))
+	other.ExpectGap("server")
+	n.AwaitDisconnects(t, wire.DisconnectInsufficient.Reason, 1)
+	back := n.Open(t, modes.PathCentrifuge)
+	if r := back.Connect("server"); !r.Subs["server"].Recoverable || r.Subs["server"].Recovered {
 		t.Errorf("connect: got %+v, want a subscription that is recoverable, so that SDKs ask for it again, and not recovered", r)
 	}
-	n.bus.publish("server", "2")
-	back.expectPush("server", "2")
-	if got := n.stats.Gaps.Load(); got != 5 {
+	n.Bus.Send("server", "2")
+	back.ExpectPush("server", "2")
+	if got := n.Stats.Gaps.Load(); got != 5 {
 		t.Errorf("%d gaps are counted, want 5", got)
 	}
 }
 
 // An event tells of a gap, after which publications go on: to end the stream would
 // lose more of them. A line cannot tell.
-func testGapStreams(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	sse := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
-	stream := n.openStream(t, modes.PathStream+"?channel=news")
-	session := n.subscribed(t, "news")
+func testGapStreams(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	sse := n.OpenStream(t, modes.PathSSE+"?channel=news&channel=other")
+	stream := n.OpenStream(t, modes.PathStream+"?channel=news")
+	session := n.Subscribed(t, "news")
 	for _, round := range []string{"1", "2"} {
-		n.bus.publish("news", round)
-		sse.expectEvent(round)
-		stream.expectEvent(round)
-		session.expectPush("news", round)
-		n.bus.lost("news", "nobody's")
-		if got := sse.event(); got != (event{name: "gap", data: "news"}) {
+		n.Bus.Send("news", round)
+		sse.ExpectEvent(round)
+		stream.ExpectEvent(round)
+		session.ExpectPush("news", round)
+		n.Bus.Lost("news", "nobody's")
+		if got := sse.Event(); got != (kit.Event{Name: "gap", Data: "news"}) {
 			t.Fatalf("got %q, want an event gap, news", got)
 		}
-		session.expectGap("news")
-		n.bus.publish("news", "after "+round)
-		sse.expectEvent("after " + round)
-		stream.expectEvent(strconv.Quote("after " + round))
-		session.subscribe("news")
+		session.ExpectGap("news")
+		n.Bus.Send("news", "after "+round)
+		sse.ExpectEvent("after " + round)
+		stream.ExpectEvent(strconv.Quote("after " + round))
+		session.Subscribe("news")
 	}
 	// A client that comes after the loss has missed nothing.
-	fresh := n.openStream(t, modes.PathSSE+"?channel=news&channel=other")
-	n.bus.lost("other")
-	for _, c := range []*client{sse, fresh} {
-		if got := c.event(); got != (event{name: "gap", data: "other"}) {
+	fresh := n.OpenStream(t, modes.PathSSE+"?channel=news&channel=other")
+	n.Bus.Lost("other")
+	for _, c := range []*kit.Client{sse, fresh} {
+		if got := c.Event(); got != (kit.Event{Name: "gap", Data: "other"}) {
 			t.Fatalf("got %q, want an event gap, other, and nothing before", got)
 		}
 	}
 }
 
-func testGapLeave(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.GapRate = 50 })
+func testGapLeave(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.GapRate = 50 })
 	const many = 100
-	clients := make([]*client, many)
+	clients := make([]*kit.Client, many)
 	for i := range clients {
-		clients[i] = n.subscribed(t, "news", "other")
+		clients[i] = n.Subscribed(t, "news", "other")
 	}
-	n.bus.lost("news", "other")
+	n.Bus.Lost("news", "other")
 	for i, c := range clients {
 		switch i % 3 {
 		case 0:
-			c.reset()
+			c.Reset()
 		case 1:
-			c.post(unsubscribeFrom("news"))
+			c.Post(unsubscribeFrom("news"))
 		default:
-			c.call(&protocol.Command{Ping: &protocol.PingRequest{}})
+			c.Call(&protocol.Command{Ping: &protocol.PingRequest{}})
 		}
 	}
 	for _, c := range clients {
-		c.leave()
+		c.Leave()
 	}
-	n.settle(t)
+	n.Settle(t)
 }

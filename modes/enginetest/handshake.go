@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-ws/tandem/modes"
 	"github.com/tandem-ws/tandem/modes/admission"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -25,83 +26,83 @@ var handshakeCases = []suiteCase{
 	{"handshake/origin", testOrigin},
 }
 
-func testHandshakeChopped(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
-	c.chopped = true
-	c.handshake(modes.PathCentrifuge)
-	c.connect("news")
-	n.bus.publish("news", `"first"`)
-	c.expectPush("news", `"first"`)
-	c.unsubscribe("news")
+func testHandshakeChopped(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
+	c.Chopped = true
+	c.Handshake(modes.PathCentrifuge)
+	c.Connect("news")
+	n.Bus.Send("news", `"first"`)
+	c.ExpectPush("news", `"first"`)
+	c.Unsubscribe("news")
 }
 
 // The bytes that follow the request in its segment are frames already: clients
 // need not wait, and proxies join segments.
-func testHandshakeThenFrames(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testHandshakeThenFrames(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	t.Run("whole frames", func(t *testing.T) {
-		c := n.dial(t)
-		c.write(append(upgrade(modes.PathEcho).bytes(), encode(text("one"), text("two"))...))
-		c.expectUpgrade("")
-		c.expect(text("one"))
-		c.expect(text("two"))
+		c := n.Dial(t)
+		c.Write(append(kit.Upgrade(modes.PathEcho).Bytes(), kit.Encode(kit.Text("one"), kit.Text("two"))...))
+		c.ExpectUpgrade("")
+		c.Expect(kit.Text("one"))
+		c.Expect(kit.Text("two"))
 	})
 	t.Run("half a frame", func(t *testing.T) {
-		c := n.dial(t)
-		message := encode(text("cut in two"))
-		c.write(append(upgrade(modes.PathEcho).bytes(), message[:7]...))
-		c.expectUpgrade("")
-		c.write(message[7:])
-		c.expect(text("cut in two"))
+		c := n.Dial(t)
+		message := kit.Encode(kit.Text("cut in two"))
+		c.Write(append(kit.Upgrade(modes.PathEcho).Bytes(), message[:7]...))
+		c.ExpectUpgrade("")
+		c.Write(message[7:])
+		c.Expect(kit.Text("cut in two"))
 	})
 	t.Run("more than any buffer", func(t *testing.T) {
-		c := n.dial(t)
+		c := n.Dial(t)
 		large := strings.Repeat("0123456789abcdef", 2<<10)
-		c.write(append(upgrade(modes.PathEcho).bytes(), encode(text(large))...))
-		c.expectUpgrade("")
-		c.expect(text(large))
+		c.Write(append(kit.Upgrade(modes.PathEcho).Bytes(), kit.Encode(kit.Text(large))...))
+		c.ExpectUpgrade("")
+		c.Expect(kit.Text(large))
 	})
 	t.Run("connect and subscribe", func(t *testing.T) {
-		c := n.dial(t)
-		c.write(append(upgrade(modes.PathCentrifuge).bytes(),
-			encode(text(`{"id":1,"connect":{}}`), text(`{"id":2,"subscribe":{"channel":"news"}}`))...))
-		c.expectUpgrade("")
-		if r := c.next(); r.Id != 1 || r.Connect == nil {
-			t.Errorf("got %s, want the connect reply", show(r))
+		c := n.Dial(t)
+		c.Write(append(kit.Upgrade(modes.PathCentrifuge).Bytes(),
+			kit.Encode(kit.Text(`{"id":1,"connect":{}}`), kit.Text(`{"id":2,"subscribe":{"channel":"news"}}`))...))
+		c.ExpectUpgrade("")
+		if r := c.Next(); r.Id != 1 || r.Connect == nil {
+			t.Errorf("got %s, want the connect reply", kit.Show(r))
 		}
-		if r := c.next(); r.Id != 2 || r.Subscribe == nil {
-			t.Errorf("got %s, want the subscribe reply", show(r))
+		if r := c.Next(); r.Id != 2 || r.Subscribe == nil {
+			t.Errorf("got %s, want the subscribe reply", kit.Show(r))
 		}
 	})
 	t.Run("close", func(t *testing.T) {
-		c := n.dial(t)
-		c.write(append(upgrade(modes.PathEcho).bytes(), encode(closing(1000, "bye"))...))
-		c.expectUpgrade("")
-		c.expect(closing(1000, ""))
-		c.expectCleanEnd()
+		c := n.Dial(t)
+		c.Write(append(kit.Upgrade(modes.PathEcho).Bytes(), kit.Encode(kit.Closing(1000, "bye"))...))
+		c.ExpectUpgrade("")
+		c.Expect(kit.Closing(1000, ""))
+		c.ExpectCleanEnd()
 	})
 }
 
-func testHandshakeKeys(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testHandshakeKeys(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	// accept is checked against the example of RFC 6455 section 1.3.
-	if got := accept(key); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+	if got := kit.Accept(kit.Key); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Fatalf("accept: %s", got)
 	}
 	for _, b := range []byte{0, 0xff, 0xfb, 0x69} {
 		key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 16))
-		c := n.dial(t)
-		c.write(upgrade(modes.PathEcho).with("Sec-WebSocket-Key", "Sec-WebSocket-Key: "+key).bytes())
-		r, _ := c.response()
-		if got := r.Header.Get("Sec-WebSocket-Accept"); r.StatusCode != http.StatusSwitchingProtocols || got != accept(key) {
-			t.Errorf("key %s: %s, accept %q, want 101, %q", key, r.Status, got, accept(key))
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathEcho).With("Sec-WebSocket-Key", "Sec-WebSocket-Key: "+key).Bytes())
+		r, _ := c.Response()
+		if got := r.Header.Get("Sec-WebSocket-Accept"); r.StatusCode != http.StatusSwitchingProtocols || got != kit.Accept(key) {
+			t.Errorf("key %s: %s, accept %q, want 101, %q", key, r.Status, got, kit.Accept(key))
 		}
 	}
 }
 
-func testSubprotocol(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testSubprotocol(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, test := range []struct {
 		name, path string
 		headers    []string
@@ -123,87 +124,87 @@ func testSubprotocol(t *testing.T, build Build) {
 		{"not on the echo endpoint", modes.PathEcho, []string{"Sec-WebSocket-Protocol: centrifuge-protobuf"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := n.dial(t)
-			c.write(upgrade(test.path, test.headers...).bytes())
-			c.expectUpgrade(test.want)
+			c := n.Dial(t)
+			c.Write(kit.Upgrade(test.path, test.headers...).Bytes())
+			c.ExpectUpgrade(test.want)
 			if !strings.HasPrefix(test.path, modes.PathCentrifuge) {
 				return
 			}
 			if test.want == wire.ProtobufSubprotocol {
-				c.protocol = wire.Protobuf
+				c.Protocol = wire.Protobuf
 			}
-			c.connect()
+			c.Connect()
 		})
 	}
 }
 
 // Clients that cannot offer a subprotocol ask for the encoding in the query.
-func testEncodingQuery(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testEncodingQuery(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, query := range []string{"?format=protobuf", "?cf_protocol=protobuf", "?a=b&format=protobuf&c"} {
-		c := n.dial(t)
-		c.write(upgrade(modes.PathCentrifuge + query).bytes())
-		c.expectUpgrade("")
-		c.protocol = wire.Protobuf
-		c.connect("news")
-		n.bus.publish("news", "1")
-		c.expectPush("news", "1")
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathCentrifuge + query).Bytes())
+		c.ExpectUpgrade("")
+		c.Protocol = wire.Protobuf
+		c.Connect("news")
+		n.Bus.Send("news", "1")
+		c.ExpectPush("news", "1")
 	}
-	awaitCount(t, n.stats.Accepted, wire.Protobuf.String(), 3)
+	kit.AwaitCount(t, n.Stats.Accepted, wire.Protobuf.String(), 3)
 }
 
-func testHandshakeCounted(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	n.session(t)
-	n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: centrifuge-protobuf")
-	n.open(t, modes.PathRaw+"?channel=news")
-	n.open(t, modes.PathEcho)
-	n.openStream(t, modes.PathSSE+"?channel=news")
-	n.openStream(t, modes.PathStream+"?channel=news")
+func testHandshakeCounted(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	n.Session(t)
+	n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: centrifuge-protobuf")
+	n.Open(t, modes.PathRaw+"?channel=news")
+	n.Open(t, modes.PathEcho)
+	n.OpenStream(t, modes.PathSSE+"?channel=news")
+	n.OpenStream(t, modes.PathStream+"?channel=news")
 	for p := range wire.Protocols {
-		awaitCount(t, n.stats.Accepted, p.String(), 1)
-		await(t, "one connection of protocol "+p.String(), func() (bool, string) {
-			return n.connections(p) == 1, time.Now().String()
+		kit.AwaitCount(t, n.Stats.Accepted, p.String(), 1)
+		kit.Await(t, "one connection of protocol "+p.String(), func() (bool, string) {
+			return n.Connections(p) == 1, time.Now().String()
 		})
 	}
 }
 
-func testConnectionLimit(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 2 })
-	first := n.open(t, modes.PathEcho)
-	second := n.session(t)
-	n.awaitConnections(t, 2)
+func testConnectionLimit(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Admission.MaxConnections = 2 })
+	first := n.Open(t, modes.PathEcho)
+	second := n.Session(t)
+	n.AwaitConnections(t, 2)
 	for range 3 {
-		c := n.dial(t)
-		c.write(upgrade(modes.PathEcho).bytes())
-		c.expectRefusal(http.StatusServiceUnavailable)
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathEcho).Bytes())
+		c.ExpectRefusal(http.StatusServiceUnavailable)
 	}
-	awaitCount(t, n.stats.Refused, admission.RefusedFull.Reason, 3)
-	second.roundTrip()
-	first.leave()
-	n.awaitConnections(t, 1)
-	n.open(t, modes.PathEcho)
+	kit.AwaitCount(t, n.Stats.Refused, admission.RefusedFull.Reason, 3)
+	second.RoundTrip()
+	first.Leave()
+	n.AwaitConnections(t, 1)
+	n.Open(t, modes.PathEcho)
 }
 
-func testConnectRate(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.admission.ConnectRate = 1 })
-	n.open(t, modes.PathEcho)
+func testConnectRate(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Admission.ConnectRate = 1 })
+	n.Open(t, modes.PathEcho)
 	// One a second is let in; a burst of many is not.
-	await(t, "a handshake over the rate to be refused", func() (bool, string) {
-		c := n.dial(t)
-		defer c.leave()
-		c.write(upgrade(modes.PathEcho).bytes())
-		r, _ := c.response()
+	kit.Await(t, "a handshake over the rate to be refused", func() (bool, string) {
+		c := n.Dial(t)
+		defer c.Leave()
+		c.Write(kit.Upgrade(modes.PathEcho).Bytes())
+		r, _ := c.Response()
 		return r.StatusCode == http.StatusServiceUnavailable, r.Status
 	})
 }
 
-func testOrigin(t *testing.T, build Build) {
-	closed := start(t, build, nil)
-	open := start(t, build, func(s *setup) { s.admission.AllowedOrigins = []string{"https://*.example.com", "app.test"} })
+func testOrigin(t *testing.T, build kit.Build) {
+	closed := kit.Start(t, build, nil)
+	open := kit.Start(t, build, func(s *kit.Setup) { s.Admission.AllowedOrigins = []string{"https://*.example.com", "app.test"} })
 	for _, test := range []struct {
 		name   string
-		n      *node
+		n      *kit.Node
 		origin string
 		want   int
 	}{
@@ -219,22 +220,22 @@ func testOrigin(t *testing.T, build Build) {
 		{"not in the list", open, "https://tandem.test", 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := test.n.dial(t)
-			c.write(upgrade(modes.PathCentrifuge, "Origin: "+test.origin).bytes())
+			c := test.n.Dial(t)
+			c.Write(kit.Upgrade(modes.PathCentrifuge, "Origin: "+test.origin).Bytes())
 			if test.want == http.StatusSwitchingProtocols {
-				c.expectUpgrade("")
+				c.ExpectUpgrade("")
 				return
 			}
-			c.expectRefusal(test.want)
+			c.ExpectRefusal(test.want)
 		})
 	}
 	for host, origin := range map[string]string{
 		"tandem.test:443": "https://tandem.test", "tandem.test:80": "http://tandem.test", "TANDEM.test": "https://tandem.TEST",
 	} {
-		c := closed.dial(t)
-		c.write(upgrade(modes.PathCentrifuge, "Origin: "+origin).with("Host", "Host: "+host).bytes())
-		c.expectUpgrade("")
+		c := closed.Dial(t)
+		c.Write(kit.Upgrade(modes.PathCentrifuge, "Origin: "+origin).With("Host", "Host: "+host).Bytes())
+		c.ExpectUpgrade("")
 	}
-	awaitCount(t, closed.stats.Refused, admission.RefusedOrigin.Reason, 4)
-	awaitCount(t, open.stats.Refused, admission.RefusedOrigin.Reason, 2)
+	kit.AwaitCount(t, closed.Stats.Refused, admission.RefusedOrigin.Reason, 4)
+	kit.AwaitCount(t, open.Stats.Refused, admission.RefusedOrigin.Reason, 2)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 // FuzzRequests sends both engines the same request, changed by the fuzzer.
@@ -18,7 +19,7 @@ func FuzzRequests(f *testing.F) {
 		seed++
 	}
 	for _, r := range handshakeRules {
-		add(append(r.request.bytes(), encode(text("hello"), closing(1000, ""))...))
+		add(append(r.request.Bytes(), kit.Encode(kit.Text("hello"), kit.Closing(1000, ""))...))
 	}
 	for _, r := range malformedRequests {
 		add([]byte(r))
@@ -67,7 +68,7 @@ var (
 		{"tandem.test", "tandem.test:80", "", "a b", "tandem.test,x", "user@tandem.test", "[::1]", "\xff", "a/b", "%41"},
 		{"websocket", "WebSocket", "websocket, h2c", "h2c, websocket", "h2c", "", "websocket/13", "websocket,", ", websocket", "web socket", "websocket;q=1", "\"websocket\"", "websockets"},
 		{"Upgrade", "upgrade", "keep-alive, Upgrade", "Upgrade,keep-alive", "keep-alive", "close", "close, upgrade", "", ",upgrade,", "upgrade;q=1", "\"upgrade\"", "Upgrade\tkeep-alive", "up grade"},
-		{key, key, key, "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAB==", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ= =", "c2hvcnQ=", "", "dGhlIHNhbXBsZSBub25jZSBsb25n", "dGhlIHNhbXBsZSBub25jZ-==", "dGhlIHNhbXBsZSBub25jZR==", key + ", " + key, "====================ABCD"},
+		{kit.Key, kit.Key, kit.Key, "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAB==", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ= =", "c2hvcnQ=", "", "dGhlIHNhbXBsZSBub25jZSBsb25n", "dGhlIHNhbXBsZSBub25jZ-==", "dGhlIHNhbXBsZSBub25jZR==", kit.Key + ", " + kit.Key, "====================ABCD"},
 		{"13", "13", "13", "8", "13, 8", "8, 13", "013", "13 ", "+13", "", "1 3", "0x13", "13;q=1", "14", "256", "12345678901234567890"},
 		{"http://tandem.test", "https://tandem.test", "http://evil.test", "null", "", "tandem.test", "://", "http://tandem.test:80", "http://tandem.test/", "HTTP://TANDEM.TEST", "http://user@tandem.test", "http://%74andem.test", "file:///", "http://tandem.test, http://evil.test"},
 		{"centrifuge-protobuf", "chat", "chat, centrifuge-protobuf", "centrifuge-protobuf,chat", "", ",", "a b", "Centrifuge-Protobuf"},
@@ -134,11 +135,11 @@ func requestOf(program []byte) []byte {
 	request := b.Bytes()
 	switch k := c.next(); {
 	case k < 100:
-		request = append(request, encode(text("hello"), closing(1000, ""))...)
+		request = append(request, kit.Encode(kit.Text("hello"), kit.Closing(1000, ""))...)
 	case k < 120:
-		request = append(request, encode(text("hello"))[:c.next()%8]...)
+		request = append(request, kit.Encode(kit.Text("hello"))[:c.next()%8]...)
 	case k < 130:
-		request = append(request, upgrade(modes.PathEcho).bytes()...)
+		request = append(request, kit.Upgrade(modes.PathEcho).Bytes()...)
 	case k < 140:
 		request = append(request, "GET /plain?x=y HTTP/1.1\r\nHost: a\r\n\r\n"...)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 var httpCases = []suiteCase{
@@ -24,178 +25,159 @@ var httpCases = []suiteCase{
 	{"http/a stream outlives the timeouts", testStreamOutlivesTimeouts},
 }
 
-// plain is a request that is for no endpoint of the engine.
-func plain(method, body string, headers ...string) request {
-	headers = append([]string{"Host: tandem.test"}, headers...)
-	if body != "" {
-		headers = append(headers, fmt.Sprintf("Content-Length: %d", len(body)))
-	}
-	return request{method: method, target: "/plain?x=y", version: "HTTP/1.1", headers: headers, body: body}
-}
-
-// expectPlain reads the answer of plainHandler.
-func (c *client) expectPlain(method, number, body string) {
-	c.t.Helper()
-	r, got := c.response()
-	want := fmt.Sprintf("%s /plain?x=y %s %d %s", method, number, len(body), body)
-	if r.StatusCode != http.StatusOK || got != want {
-		c.t.Fatalf("got %s %s, want 200 %s", r.Status, brief([]byte(got)), brief([]byte(want)))
-	}
-}
-
-func testPlainRequests(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testPlainRequests(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	large := strings.Repeat("0123456789abcdef", 16<<10)
 	for _, test := range []struct {
 		name    string
-		request request
+		request kit.Request
 		method  string
 		body    string
 	}{
-		{"GET", plain("GET", ""), "GET", ""},
-		{"POST", plain("POST", `{"a":1}`), "POST", `{"a":1}`},
-		{"large POST", plain("POST", large), "POST", large},
-		{"chunked", request{"POST", "/plain?x=y", "HTTP/1.1", []string{"Host: a", "Transfer-Encoding: chunked"},
-			"4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n"}, "POST", "wikipedia"},
-		{"HTTP/1.0", withVersion(plain("GET", ""), "HTTP/1.0"), "GET", ""},
+		{"GET", kit.Plain("GET", ""), "GET", ""},
+		{"POST", kit.Plain("POST", `{"a":1}`), "POST", `{"a":1}`},
+		{"large POST", kit.Plain("POST", large), "POST", large},
+		{"chunked", kit.Request{Method: "POST", Target: "/plain?x=y", Version: "HTTP/1.1", Headers: []string{"Host: a", "Transfer-Encoding: chunked"},
+			Body: "4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n"}, "POST", "wikipedia"},
+		{"HTTP/1.0", withVersion(kit.Plain("GET", ""), "HTTP/1.0"), "GET", ""},
 	} {
 		for _, chopped := range []bool{false, true} {
 			if chopped && test.body == large {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/chopped %t", test.name, chopped), func(t *testing.T) {
-				c := n.dial(t)
-				c.chopped = chopped
-				c.write(test.request.bytes())
-				c.expectPlain(test.method, "", test.body)
+				c := n.Dial(t)
+				c.Chopped = chopped
+				c.Write(test.request.Bytes())
+				c.ExpectPlain(test.method, "", test.body)
 			})
 		}
 	}
 	t.Run("not found", func(t *testing.T) {
-		c := n.dial(t)
-		r := plain("GET", "")
-		r.target = "/nowhere"
-		c.write(r.bytes())
-		c.expectRefusal(http.StatusNotFound)
+		c := n.Dial(t)
+		r := kit.Plain("GET", "")
+		r.Target = "/nowhere"
+		c.Write(r.Bytes())
+		c.ExpectRefusal(http.StatusNotFound)
 	})
 	t.Run("body later", func(t *testing.T) {
-		c := n.dial(t)
-		whole := plain("POST", "in two parts").bytes()
-		c.write(whole[:len(whole)-6])
-		c.write(whole[len(whole)-6:])
-		c.expectPlain("POST", "", "in two parts")
+		c := n.Dial(t)
+		whole := kit.Plain("POST", "in two parts").Bytes()
+		c.Write(whole[:len(whole)-6])
+		c.Write(whole[len(whole)-6:])
+		c.ExpectPlain("POST", "", "in two parts")
 	})
 }
 
-func testKeepAlive(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
+func testKeepAlive(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
 	for i := range 5 {
 		number := fmt.Sprint(i)
-		c.write(plain("GET", "", "X-Case: "+number).bytes())
-		c.expectPlain("GET", number, "")
-		c.write(plain("POST", "body "+number, "X-Case: "+number).bytes())
-		c.expectPlain("POST", number, "body "+number)
+		c.Write(kit.Plain("GET", "", "X-Case: "+number).Bytes())
+		c.ExpectPlain("GET", number, "")
+		c.Write(kit.Plain("POST", "body "+number, "X-Case: "+number).Bytes())
+		c.ExpectPlain("POST", number, "body "+number)
 	}
 }
 
-func testPipelined(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
+func testPipelined(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
 	var all []byte
 	for i := range 5 {
-		all = append(all, plain("POST", strings.Repeat("b", i+1), fmt.Sprintf("X-Case: %d", i)).bytes()...)
+		all = append(all, kit.Plain("POST", strings.Repeat("b", i+1), fmt.Sprintf("X-Case: %d", i)).Bytes()...)
 	}
-	c.write(all)
+	c.Write(all)
 	for i := range 5 {
-		c.expectPlain("POST", fmt.Sprint(i), strings.Repeat("b", i+1))
+		c.ExpectPlain("POST", fmt.Sprint(i), strings.Repeat("b", i+1))
 	}
 }
 
-func testConnectionClose(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
-	c.write(plain("GET", "", "Connection: close").bytes())
-	c.expectPlain("GET", "", "")
-	c.expectCleanEnd()
+func testConnectionClose(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
+	c.Write(kit.Plain("GET", "", "Connection: close").Bytes())
+	c.ExpectPlain("GET", "", "")
+	c.ExpectCleanEnd()
 }
 
-func testExpectContinue(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
-	whole := plain("POST", "after the answer", "Expect: 100-continue").bytes()
-	c.write(whole[:len(whole)-len("after the answer")])
-	if r, _ := c.response(); r.StatusCode != http.StatusContinue {
+func testExpectContinue(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
+	whole := kit.Plain("POST", "after the answer", "Expect: 100-continue").Bytes()
+	c.Write(whole[:len(whole)-len("after the answer")])
+	if r, _ := c.Response(); r.StatusCode != http.StatusContinue {
 		t.Fatalf("got %s, want 100", r.Status)
 	}
-	c.write([]byte("after the answer"))
-	c.expectPlain("POST", "", "after the answer")
+	c.Write([]byte("after the answer"))
+	c.ExpectPlain("POST", "", "after the answer")
 }
 
 // A plain request is not a connection: it counts against no limit.
-func testPlainNotCounted(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.admission.MaxConnections = 1 })
+func testPlainNotCounted(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Admission.MaxConnections = 1 })
 	for range 3 {
-		c := n.dial(t)
-		c.write(plain("GET", "").bytes())
-		c.expectPlain("GET", "", "")
+		c := n.Dial(t)
+		c.Write(kit.Plain("GET", "").Bytes())
+		c.ExpectPlain("GET", "", "")
 	}
-	c := n.open(t, modes.PathEcho)
-	c.send(text("in"))
-	c.expect(text("in"))
+	c := n.Open(t, modes.PathEcho)
+	c.Send(kit.Text("in"))
+	c.Expect(kit.Text("in"))
 }
 
 // impatient makes requests end soon, and leaves a client on a busy machine time for
 // one.
-func impatient(s *setup) { s.limits.HandshakeTimeout = 2 * time.Second }
+func impatient(s *kit.Setup) { s.Limits.HandshakeTimeout = 2 * time.Second }
 
 // A request is bounded, its body included.
-func testBodyNeverComes(t *testing.T, build Build) {
-	n := start(t, build, impatient)
+func testBodyNeverComes(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, impatient)
 	for _, target := range []string{"/plain", "/nowhere", modes.PathCentrifuge, modes.PathRaw, modes.PathSSE, modes.PathEcho} {
 		for _, length := range []string{"Content-Length: 5", "Content-Length: 10000000", "Transfer-Encoding: chunked"} {
 			t.Run(target+"/"+length, func(t *testing.T) {
 				t.Parallel()
-				c := n.dial(t)
-				c.write(request{method: "POST", target: target, version: "HTTP/1.1", headers: []string{"Host: a", length}}.bytes())
-				c.awaitEnd()
+				c := n.Dial(t)
+				c.Write(kit.Request{Method: "POST", Target: target, Version: "HTTP/1.1", Headers: []string{"Host: a", length}}.Bytes())
+				awaitEnd(c)
 				// After an answer, too.
-				c = n.dial(t)
-				c.write(plain("GET", "").bytes())
-				c.expectPlain("GET", "", "")
-				c.write(request{method: "POST", target: target, version: "HTTP/1.1", headers: []string{"Host: a", length}}.bytes())
-				c.awaitEnd()
+				c = n.Dial(t)
+				c.Write(kit.Plain("GET", "").Bytes())
+				c.ExpectPlain("GET", "", "")
+				c.Write(kit.Request{Method: "POST", Target: target, Version: "HTTP/1.1", Headers: []string{"Host: a", length}}.Bytes())
+				awaitEnd(c)
 			})
 		}
 	}
 }
 
 // awaitEnd reads until the connection has ended.
-func (c *client) awaitEnd() {
-	c.t.Helper()
+func awaitEnd(c *kit.Client) {
+	c.T.Helper()
 	for {
-		if _, _, err := c.tryResponse(); ended(err) {
+		if _, _, err := c.TryResponse(); kit.Ended(err) {
 			return
 		} else if err != nil {
-			c.t.Fatalf("the connection did not end: %v", err)
+			c.T.Fatalf("the connection did not end: %v", err)
 		}
 	}
 }
 
 // An answer that is not taken holds its connection no longer than a request would.
-func testAnswersNeverRead(t *testing.T, build Build) {
-	n := start(t, build, impatient)
-	large := request{method: "GET", target: "/large", version: "HTTP/1.1", headers: []string{"Host: a"}}
+func testAnswersNeverRead(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, impatient)
+	large := kit.Request{Method: "GET", Target: "/large", Version: "HTTP/1.1", Headers: []string{"Host: a"}}
 	for name, requests := range map[string][]byte{
-		"many small": bytes.Repeat(plain("GET", "").bytes(), 20_000), "large": bytes.Repeat(large.bytes(), 400),
+		"many small": bytes.Repeat(kit.Plain("GET", "").Bytes(), 20_000), "large": bytes.Repeat(large.Bytes(), 400),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := n.dialNarrow(t)
-			for deadline := time.Now().Add(patience); ; {
+			c := n.DialNarrow(t)
+			for deadline := time.Now().Add(kit.Patience); ; {
 				// The server stops to read, and then ends.
-				if err := c.tryWrite(requests); err != nil {
-					if !ended(err) {
+				if err := c.TryWrite(requests); err != nil {
+					if !kit.Ended(err) {
 						t.Fatalf("the connection did not end: %v", err)
 					}
 					return
@@ -208,13 +190,13 @@ func testAnswersNeverRead(t *testing.T, build Build) {
 	}
 }
 
-func testSlowBody(t *testing.T, build Build) {
-	n := start(t, build, impatient)
-	c := n.dial(t)
-	c.write(request{method: "POST", target: "/plain", version: "HTTP/1.1", headers: []string{"Host: a", "Content-Length: 1000000"}}.bytes())
+func testSlowBody(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, impatient)
+	c := n.Dial(t)
+	c.Write(kit.Request{Method: "POST", Target: "/plain", Version: "HTTP/1.1", Headers: []string{"Host: a", "Content-Length: 1000000"}}.Bytes())
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); c.tryWrite([]byte("x")) == nil; <-tick.C {
+	for deadline := time.Now().Add(kit.Patience); c.TryWrite([]byte("x")) == nil; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("a body that never ends is read for ever")
 		}
@@ -223,29 +205,29 @@ func testSlowBody(t *testing.T, build Build) {
 
 // The timeouts are those of requests, not of streams, nor of handshakes that wait for
 // Redis.
-func testStreamOutlivesTimeouts(t *testing.T, build Build) {
-	n := start(t, build, impatient)
-	c := n.openStream(t, modes.PathSSE+"?channel=news")
-	release := n.bus.hold("held")
-	waiting, refused := n.dial(t), n.dial(t)
-	waiting.write(upgrade(modes.PathRaw + "?channel=held").bytes())
-	n.bus.awaitWaiting(t, "held")
-	refused.write(get(modes.PathSSE + "?channel=held").bytes())
+func testStreamOutlivesTimeouts(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, impatient)
+	c := n.OpenStream(t, modes.PathSSE+"?channel=news")
+	release := n.Bus.Hold("held")
+	waiting, refused := n.Dial(t), n.Dial(t)
+	waiting.Write(kit.Upgrade(modes.PathRaw + "?channel=held").Bytes())
+	n.Bus.AwaitWaiting(t, "held")
+	refused.Write(kit.Get(modes.PathSSE + "?channel=held").Bytes())
 	// Another's request times out four times, one after the other.
 	for range 4 {
-		n.expectHalfRequestEnds(t)
+		expectHalfRequestEnds(n, t)
 	}
-	n.bus.publish("news", "1")
-	c.expectEvent("1")
-	release(errRefused)
-	waiting.expectRefusal(http.StatusServiceUnavailable)
-	refused.expectRefusal(http.StatusServiceUnavailable)
+	n.Bus.Send("news", "1")
+	c.ExpectEvent("1")
+	release(kit.ErrRefused)
+	waiting.ExpectRefusal(http.StatusServiceUnavailable)
+	refused.ExpectRefusal(http.StatusServiceUnavailable)
 }
 
 // expectHalfRequestEnds takes as long as a handshake may.
-func (n *node) expectHalfRequestEnds(t tester) {
+func expectHalfRequestEnds(n *kit.Node, t kit.Tester) {
 	t.Helper()
-	c := n.dial(t)
-	c.write([]byte("GET /plain HTTP/1.1\r\n"))
-	c.expectTimeout()
+	c := n.Dial(t)
+	c.Write([]byte("GET /plain HTTP/1.1\r\n"))
+	c.ExpectTimeout()
 }

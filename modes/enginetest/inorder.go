@@ -10,6 +10,7 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -21,20 +22,20 @@ import (
 // many commands each sends.
 const orderRounds, orderCommands = 8, 120
 
-func testInOrder(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.MaxChannels, s.rules.ClientPublish = 3, true })
+func testInOrder(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.MaxChannels, s.Rules.ClientPublish = 3, true })
 	runInOrder(t, n, inOrder{channels: []string{"a", "b", "c", "d"}, most: 3, subs: true})
 }
 
-func testInOrderRefused(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.ClientPublish = true })
+func testInOrderRefused(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.ClientPublish = true })
 	runInOrder(t, n, inOrder{channels: []string{"a", "b", "c"}, most: 4, refused: 4})
 }
 
-func testInOrderPrivate(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, func(c *setup) {
+func testInOrderPrivate(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
+	n := kit.Start(t, build, func(c *kit.Setup) {
 		tokens(c)
-		c.rules.MaxChannels, c.rules.ClientPublish = 3, true
+		c.Rules.MaxChannels, c.Rules.ClientPublish = 3, true
 	})
 	runInOrder(t, n, inOrder{channels: []string{"a", "$b", "$c", "$d"}, most: 3, signer: &s})
 }
@@ -42,31 +43,31 @@ func testInOrderPrivate(t *testing.T, build Build, s signer, tokens func(*setup)
 // inOrder is what the commands are about.
 type inOrder struct {
 	channels []string
-	most     int     // channels that a client may have, that of its fence included
-	subs     bool    // it subscribes to some with its connect command
-	refused  int     // one in so many subscriptions is; 0: none
-	signer   *signer // channels that begin with $ need its tokens
+	most     int         // channels that a client may have, that of its fence included
+	subs     bool        // it subscribes to some with its connect command
+	refused  int         // one in so many subscriptions is; 0: none
+	signer   *kit.Signer // channels that begin with $ need its tokens
 }
 
-func runInOrder(t *testing.T, n *node, o inOrder) {
+func runInOrder(t *testing.T, n *kit.Node, o inOrder) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	n.bus.varies(rand.New(rand.NewPCG(seed, 0)), o.refused, o.channels...)
+	n.Bus.Varies(rand.New(rand.NewPCG(seed, 0)), o.refused, o.channels...)
 	for _, channel := range o.channels {
-		defer n.publishAlways(t, channel).stop()
+		defer n.PublishAlways(t, channel).Stop()
 	}
-	together(t, 8, func(t tester, i int) {
+	kit.Together(t, 8, func(t kit.Tester, i int) {
 		random := rand.New(rand.NewPCG(seed, uint64(i+1)))
 		for range orderRounds {
 			var headers []string
 			if i%2 == 1 {
 				headers = []string{"Sec-WebSocket-Protocol: " + wire.ProtobufSubprotocol}
 			}
-			m := &orderModel{inOrder: o, client: n.open(t, modes.PathCentrifuge, headers...), random: random,
+			m := &orderModel{inOrder: o, client: n.Open(t, modes.PathCentrifuge, headers...), random: random,
 				wants: map[string]bool{}, has: map[string]bool{}, due: map[string][]due{}}
 			m.fence = fmt.Sprintf("fence of %d", i)
 			m.run(n)
-			m.client.leave()
+			m.client.Leave()
 		}
 	})
 }
@@ -84,7 +85,7 @@ type due struct {
 // orderModel is one client and what it should see.
 type orderModel struct {
 	inOrder
-	client *client
+	client *kit.Client
 	random *rand.Rand
 	fence  string
 	// wants are the channels that it will have once all commands have been carried
@@ -95,7 +96,7 @@ type orderModel struct {
 }
 
 // run sends the commands and checks what comes for them.
-func (m *orderModel) run(n *node) {
+func (m *orderModel) run(n *kit.Node) {
 	c := m.client
 	connect := m.connect()
 	var commands []*protocol.Command
@@ -103,36 +104,36 @@ func (m *orderModel) run(n *node) {
 		commands = append(commands, m.command())
 	}
 	behind := m.random.IntN(2) * m.random.IntN(len(commands))
-	c.send(m.pack(append([]*protocol.Command{connect}, commands[:behind]...)))
+	c.Send(m.pack(append([]*protocol.Command{connect}, commands[:behind]...)))
 	for rest := commands[behind:]; len(rest) > 0; {
 		some := 1 + m.random.IntN(min(len(rest), 10))
-		c.send(m.pack(rest[:some]))
+		c.Send(m.pack(rest[:some]))
 		rest = rest[some:]
 	}
-	if r := c.next(); r.Id != connect.Id || r.Connect == nil {
-		c.t.Fatalf("got %s, want the connect reply", show(r))
+	if r := c.Next(); r.Id != connect.Id || r.Connect == nil {
+		c.T.Fatalf("got %s, want the connect reply", kit.Show(r))
 	}
 	for _, channel := range m.channels {
 		m.publish(channel)
 	}
 	for m.waiting > 0 {
-		m.see(c.next())
+		m.see(c.Next())
 	}
 	for _, channel := range m.channels {
 		if m.has[channel] != m.wants[channel] && m.refused == 0 {
-			c.t.Fatalf("subscribed to %q: %v, want %v", channel, m.has[channel], m.wants[channel])
+			c.T.Fatalf("subscribed to %q: %v, want %v", channel, m.has[channel], m.wants[channel])
 		}
 	}
 	// It has what it was told that it has.
-	n.bus.flush()
+	n.Bus.Flush()
 	for _, channel := range m.channels {
-		n.bus.publish(channel, `"last"`)
+		n.Bus.Send(channel, `"last"`)
 	}
-	n.bus.flush()
-	n.bus.publish(m.fence, `"fence"`)
+	n.Bus.Flush()
+	n.Bus.Send(m.fence, `"fence"`)
 	last := map[string]bool{}
 	for {
-		r := c.next()
+		r := c.Next()
 		if r.GetPush().GetChannel() == m.fence {
 			break
 		}
@@ -143,7 +144,7 @@ func (m *orderModel) run(n *node) {
 	}
 	for _, channel := range m.channels {
 		if last[channel] != m.has[channel] {
-			c.t.Fatalf("%q: the client was told that it is subscribed: %v; it receives: %v", channel, m.has[channel], last[channel])
+			c.T.Fatalf("%q: the client was told that it is subscribed: %v; it receives: %v", channel, m.has[channel], last[channel])
 		}
 	}
 }
@@ -161,14 +162,14 @@ func (m *orderModel) connect() *protocol.Command {
 	if m.signer != nil {
 		request.Token = m.sign("sub", "42")
 	}
-	m.client.lastID++
-	return &protocol.Command{Id: m.client.lastID, Connect: request}
+	m.client.LastID++
+	return &protocol.Command{Id: m.client.LastID, Connect: request}
 }
 
 func (m *orderModel) sign(more ...any) string {
 	s := *m.signer
-	s.t = m.client.t
-	return s.sign(more...)
+	s.T = m.client.T
+	return s.Sign(more...)
 }
 
 // command returns a random command and notes what it changes.
@@ -191,14 +192,14 @@ func (m *orderModel) command() *protocol.Command {
 		d.command.Unsubscribe = &protocol.UnsubscribeRequest{Channel: channel}
 		delete(m.wants, channel)
 	case kind == 8 && m.private(channel):
-		d.command.SubRefresh = &protocol.SubRefreshRequest{Channel: channel, Token: m.sign("channel", channel, "exp", in(1000))}
+		d.command.SubRefresh = &protocol.SubRefreshRequest{Channel: channel, Token: m.sign("channel", channel, "exp", kit.InSeconds(1000))}
 	case kind == 8:
 		d.command.History = &protocol.HistoryRequest{Channel: channel}
 	default:
 		d.command.Publish = &protocol.PublishRequest{Channel: channel, Data: []byte(`"from a client"`)}
 	}
-	m.client.lastID++
-	d.id = m.client.lastID
+	m.client.LastID++
+	d.id = m.client.LastID
 	d.command.Id = d.id
 	m.due[channel] = append(m.due[channel], d)
 	m.waiting++
@@ -208,27 +209,27 @@ func (m *orderModel) command() *protocol.Command {
 func (m *orderModel) private(channel string) bool { return m.signer != nil && channel[0] == '$' }
 
 // pack returns one message with all commands.
-func (m *orderModel) pack(commands []*protocol.Command) frame {
+func (m *orderModel) pack(commands []*protocol.Command) kit.Frame {
 	var bodies [][]byte
-	var f frame
+	var f kit.Frame
 	for _, command := range commands {
-		f = m.client.encodePlain(command)
-		bodies = append(bodies, f.body)
+		f = m.client.EncodePlain(command)
+		bodies = append(bodies, f.Body)
 	}
 	separator := []byte("\n")
-	if m.client.protocol == wire.Protobuf {
+	if m.client.Protocol == wire.Protobuf {
 		separator = nil
 	}
-	f.body = bytes.Join(bodies, separator)
+	f.Body = bytes.Join(bodies, separator)
 	return f
 }
 
 // see checks a reply or push.
 func (m *orderModel) see(r *protocol.Reply) {
-	t := m.client.t
+	t := m.client.T
 	if push := r.GetPush(); push != nil {
 		if push.Pub == nil || !m.has[push.Channel] {
-			t.Fatalf("got %s while the client is not subscribed", show(r))
+			t.Fatalf("got %s while the client is not subscribed", kit.Show(r))
 		}
 		return
 	}
@@ -240,7 +241,7 @@ func (m *orderModel) see(r *protocol.Reply) {
 		d := dues[at]
 		// A publish is carried out in its turn and answered when Redis has it.
 		if first := slices.IndexFunc(dues, func(d due) bool { return d.command.Publish == nil }); first >= 0 && first < at {
-			t.Fatalf("got %s before the reply to command %d for the same channel", show(r), dues[first].id)
+			t.Fatalf("got %s before the reply to command %d for the same channel", kit.Show(r), dues[first].id)
 		}
 		m.due[channel] = slices.Delete(dues, at, at+1)
 		m.waiting--
@@ -248,7 +249,7 @@ func (m *orderModel) see(r *protocol.Reply) {
 		m.publish(channel)
 		return
 	}
-	t.Fatalf("got %s, which answers nothing that is unanswered", show(r))
+	t.Fatalf("got %s, which answers nothing that is unanswered", kit.Show(r))
 }
 
 // publish notes what comes of the publishes whose turn it is.
@@ -292,6 +293,6 @@ func (m *orderModel) answered(channel string, d due, r *protocol.Reply) {
 		done = r.Publish != nil
 	}
 	if r.GetError().GetCode() != want || want == 0 && !done {
-		m.client.t.Fatalf("command %v: got %s, want code %d", d.command, show(r), want)
+		m.client.T.Fatalf("command %v: got %s, want code %d", d.command, kit.Show(r), want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 // The cases here count descriptors and goroutines of the whole process, so
@@ -26,9 +27,9 @@ var leftoverCases = []suiteCase{
 // usage is what connections must give back.
 type usage struct{ descriptors, goroutines int }
 
-func measure(t tester) usage {
+func measure(t kit.Tester) usage {
 	t.Helper()
-	return usage{descriptors(t), runtime.NumGoroutine()}
+	return usage{kit.Descriptors(t), runtime.NumGoroutine()}
 }
 
 // spare is how many goroutines an engine may keep for later, beside those that
@@ -37,136 +38,138 @@ const spare = 40
 
 // awaitUsage waits until no more descriptors are open than before, and no more
 // goroutines run than before and are kept for later.
-func awaitUsage(t tester, before usage, spare int) {
+func awaitUsage(t kit.Tester, before usage, spare int) {
 	t.Helper()
-	await(t, fmt.Sprintf("descriptors and goroutines back to %+v", before), func() (bool, string) {
+	kit.Await(t, fmt.Sprintf("descriptors and goroutines back to %+v", before), func() (bool, string) {
 		now := measure(t)
 		return now.descriptors <= before.descriptors && now.goroutines <= before.goroutines+spare, fmt.Sprintf("%+v", now)
 	})
 }
 
 // vanishing is one way for clients to be gone.
-var vanishing = map[string]func(c *client){
-	"FIN":   func(c *client) { c.leave() },
-	"reset": func(c *client) { c.reset() },
-	"half closed, then FIN": func(c *client) {
-		_ = c.conn.CloseWrite()
-		c.leave()
+var vanishing = map[string]func(c *kit.Client){
+	"FIN":   func(c *kit.Client) { c.Leave() },
+	"reset": func(c *kit.Client) { c.Reset() },
+	"half closed, then FIN": func(c *kit.Client) {
+		_ = c.Conn.CloseWrite()
+		c.Leave()
 	},
 }
 
 // states are the states in which a client vanishes. Each opens a client and
 // brings it there; held is a channel whose confirmation is held.
-var states = map[string]func(n *node, t tester, held string) *client{
-	"before the handshake": func(n *node, t tester, _ string) *client { return n.dial(t) },
-	"half a handshake": func(n *node, t tester, _ string) *client {
-		c := n.dial(t)
-		c.write(upgrade(modes.PathCentrifuge).bytes()[:40])
+var states = map[string]func(n *kit.Node, t kit.Tester, held string) *kit.Client{
+	"before the handshake": func(n *kit.Node, t kit.Tester, _ string) *kit.Client { return n.Dial(t) },
+	"half a handshake": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathCentrifuge).Bytes()[:40])
 		return c
 	},
-	"handshake not read": func(n *node, t tester, _ string) *client {
-		c := n.dial(t)
-		c.write(upgrade(modes.PathCentrifuge).bytes())
+	"handshake not read": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathCentrifuge).Bytes())
 		return c
 	},
-	"before connect": func(n *node, t tester, _ string) *client { return n.open(t, modes.PathCentrifuge) },
-	"half a header": func(n *node, t tester, _ string) *client {
-		c := n.session(t, "news")
-		c.write(encode(text("cut"))[:1])
+	"before connect": func(n *kit.Node, t kit.Tester, _ string) *kit.Client { return n.Open(t, modes.PathCentrifuge) },
+	"half a header": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Write(kit.Encode(kit.Text("cut"))[:1])
 		return c
 	},
-	"half a frame": func(n *node, t tester, _ string) *client {
-		c := n.session(t, "news")
-		c.write(encode(text(string(pattern(50_000))))[:20_000])
+	"half a frame": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Write(kit.Encode(kit.Text(string(pattern(50_000))))[:20_000])
 		return c
 	},
-	"half a message": func(n *node, t tester, _ string) *client {
-		c := n.session(t, "news")
-		c.send(frame{op: ws.OpText, body: pattern(20_000), more: true})
+	"half a message": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Send(kit.Frame{Op: ws.OpText, Body: pattern(20_000), More: true})
 		return c
 	},
-	"connected": func(n *node, t tester, _ string) *client { return n.session(t) },
-	"subscribed": func(n *node, t tester, _ string) *client {
-		c := n.session(t, "a", "b", "c")
-		c.subscribe("d")
+	"connected": func(n *kit.Node, t kit.Tester, _ string) *kit.Client { return n.Session(t) },
+	"subscribed": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Session(t, "a", "b", "c")
+		c.Subscribe("d")
 		return c
 	},
-	"subscribe pending": func(n *node, t tester, held string) *client {
-		c := n.session(t, "news")
-		c.post(subscribeTo(held))
+	"subscribe pending": func(n *kit.Node, t kit.Tester, held string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Post(subscribeTo(held))
 		return c
 	},
-	"subscribe and unsubscribe pending": func(n *node, t tester, held string) *client {
-		c := n.session(t, "news")
-		c.post(subscribeTo(held))
-		c.post(unsubscribeFrom(held))
+	"subscribe and unsubscribe pending": func(n *kit.Node, t kit.Tester, held string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Post(subscribeTo(held))
+		c.Post(unsubscribeFrom(held))
 		return c
 	},
-	"connect pending": func(n *node, t tester, held string) *client {
-		c := n.open(t, modes.PathCentrifuge)
-		c.send(text(`{"id":1,"connect":{"subs":{"news":{},"` + held + `":{}}}}`))
+	"connect pending": func(n *kit.Node, t kit.Tester, held string) *kit.Client {
+		c := n.Open(t, modes.PathCentrifuge)
+		c.Send(kit.Text(`{"id":1,"connect":{"subs":{"news":{},"` + held + `":{}}}}`))
 		return c
 	},
-	"raw": func(n *node, t tester, _ string) *client { return n.open(t, modes.PathRaw+"?channel=a&channel=b") },
-	"raw pending": func(n *node, t tester, held string) *client {
-		c := n.dial(t)
-		c.write(upgrade(modes.PathRaw + "?channel=a&channel=" + held).bytes())
+	"raw": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		return n.Open(t, modes.PathRaw+"?channel=a&channel=b")
+	},
+	"raw pending": func(n *kit.Node, t kit.Tester, held string) *kit.Client {
+		c := n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathRaw + "?channel=a&channel=" + held).Bytes())
 		return c
 	},
-	"stream": func(n *node, t tester, _ string) *client {
-		return n.openStream(t, modes.PathSSE+"?channel=a&channel=b")
+	"stream": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		return n.OpenStream(t, modes.PathSSE+"?channel=a&channel=b")
 	},
-	"stream pending": func(n *node, t tester, held string) *client {
-		c := n.dial(t)
-		c.write(get(modes.PathStream + "?channel=a&channel=" + held).bytes())
+	"stream pending": func(n *kit.Node, t kit.Tester, held string) *kit.Client {
+		c := n.Dial(t)
+		c.Write(kit.Get(modes.PathStream + "?channel=a&channel=" + held).Bytes())
 		return c
 	},
-	"stream with more behind": func(n *node, t tester, _ string) *client {
-		c := n.openStream(t, modes.PathStream+"?channel=a")
-		c.write(get(modes.PathStream + "?channel=a").bytes())
+	"stream with more behind": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.OpenStream(t, modes.PathStream+"?channel=a")
+		c.Write(kit.Get(modes.PathStream + "?channel=a").Bytes())
 		return c
 	},
-	"echo not read": func(n *node, t tester, _ string) *client {
-		c := n.open(t, modes.PathEcho)
-		c.send(binaryFrame(string(pattern(60_000))), binaryFrame(string(pattern(60_000))))
+	"echo not read": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Open(t, modes.PathEcho)
+		c.Send(kit.BinaryFrame(string(pattern(60_000))), kit.BinaryFrame(string(pattern(60_000))))
 		return c
 	},
-	"close not answered": func(n *node, t tester, _ string) *client {
-		c := n.session(t, "news")
-		c.send(text("no command"))
+	"close not answered": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Session(t, "news")
+		c.Send(kit.Text("no command"))
 		return c
 	},
-	"plain HTTP": func(n *node, t tester, _ string) *client {
-		c := n.dial(t)
-		c.write(plain("GET", "").bytes())
+	"plain HTTP": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Dial(t)
+		c.Write(kit.Plain("GET", "").Bytes())
 		return c
 	},
-	"half a plain POST": func(n *node, t tester, _ string) *client {
-		c := n.dial(t)
-		whole := plain("POST", "never all").bytes()
-		c.write(whole[:len(whole)-3])
+	"half a plain POST": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		c := n.Dial(t)
+		whole := kit.Plain("POST", "never all").Bytes()
+		c.Write(whole[:len(whole)-3])
 		return c
 	},
-	"full queue": func(n *node, t tester, _ string) *client {
-		return n.fullQueue(t, func(c *client) { c.handshake(modes.PathRaw + "?channel=filled") })
+	"full queue": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		return fullQueue(n, t, func(c *kit.Client) { c.Handshake(modes.PathRaw + "?channel=filled") })
 	},
-	"full queue of a stream": func(n *node, t tester, _ string) *client {
-		return n.fullQueue(t, func(c *client) { c.openStream(modes.PathSSE + "?channel=filled") })
+	"full queue of a stream": func(n *kit.Node, t kit.Tester, _ string) *kit.Client {
+		return fullQueue(n, t, func(c *kit.Client) { c.OpenStream(modes.PathSSE + "?channel=filled") })
 	},
 }
 
 // fullQueue returns a client for whom much waits.
-func (n *node) fullQueue(t tester, open func(*client)) *client {
+func fullQueue(n *kit.Node, t kit.Tester, open func(*kit.Client)) *kit.Client {
 	// The healthy client sets the pace, so that the queue fills to less than
 	// its bound.
-	healthy := n.session(t, "filled")
-	c := n.dialNarrow(t)
+	healthy := n.Session(t, "filled")
+	c := n.DialNarrow(t)
 	open(c)
 	for i := range mostToFill / slowPayload {
-		n.bus.publish("filled", numbered(i))
-		healthy.expectPush("filled", numbered(i))
-		if n.stats.Queued.Load() > int64(n.limits.MaxQueuedBytes)/2 {
-			healthy.leave()
+		n.Bus.Send("filled", numbered(i))
+		healthy.ExpectPush("filled", numbered(i))
+		if n.Stats.Queued.Load() > int64(n.Limits.MaxQueuedBytes)/2 {
+			healthy.Leave()
 			return c
 		}
 	}
@@ -174,28 +177,28 @@ func (n *node) fullQueue(t tester, open func(*client)) *client {
 	return nil
 }
 
-func testVanish(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	before := n.warmUp(t)
+func testVanish(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	before := warmUp(n, t)
 	for name, reach := range states {
 		for way, vanish := range vanishing {
 			t.Run(name+"/"+way, func(t *testing.T) {
 				held := []string{"held-0", "held-1", "held-2"}
-				release := n.bus.hold(held...)
+				release := n.Bus.Hold(held...)
 				for i := range held {
 					c := reach(n, t, held[i])
 					if strings.HasSuffix(name, "pending") {
-						n.bus.awaitWaiting(t, held[i])
+						n.Bus.AwaitWaiting(t, held[i])
 					}
 					vanish(c)
 				}
 				// The engine sees the end of the connections before that of
 				// the wait.
-				fence := n.session(t)
-				fence.roundTrip()
-				fence.leave()
+				fence := n.Session(t)
+				fence.RoundTrip()
+				fence.Leave()
 				release(nil)
-				n.settle(t)
+				n.Settle(t)
 				awaitUsage(t, before, spare)
 			})
 		}
@@ -203,139 +206,139 @@ func testVanish(t *testing.T, build Build) {
 }
 
 // warmUp returns the usage of a node that has served.
-func (n *node) warmUp(t *testing.T) usage {
+func warmUp(n *kit.Node, t *testing.T) usage {
 	t.Helper()
-	for _, c := range n.inEveryState(t, "") {
-		c.leave()
+	for _, c := range inEveryState(n, t, "") {
+		c.Leave()
 	}
-	n.settle(t)
+	n.Settle(t)
 	return measure(t)
 }
 
 // churnRound brings clients in and lets them go in all ways.
-func (n *node) churnRound(t *testing.T, clients, each int) {
+func churnRound(n *kit.Node, t *testing.T, clients, each int) {
 	t.Helper()
-	if n.secure {
+	if n.Secure {
 		// Both ends' handshakes cost as much as all the rest.
 		each /= 5
 	}
-	together(t, clients, func(t tester, i int) {
+	kit.Together(t, clients, func(t kit.Tester, i int) {
 		for j := range each {
-			c := n.dial(t)
+			c := n.Dial(t)
 			switch (i + j) % 7 {
 			case 0:
-				c.reset()
+				c.Reset()
 				continue
 			case 1:
-				c.write(upgrade(modes.PathCentrifuge).bytes()[:30])
-				c.leave()
+				c.Write(kit.Upgrade(modes.PathCentrifuge).Bytes()[:30])
+				c.Leave()
 				continue
 			case 2:
-				c.handshake(modes.PathRaw + "?channel=news")
+				c.Handshake(modes.PathRaw + "?channel=news")
 			case 6:
-				c.openStream(modes.PathSSE + "?channel=news")
+				c.OpenStream(modes.PathSSE + "?channel=news")
 				if j%2 == 0 {
-					c.leave()
+					c.Leave()
 				} else {
-					c.reset()
+					c.Reset()
 				}
 				continue
 			case 3:
-				c.handshake(modes.PathCentrifuge)
-				c.connect("news", fmt.Sprintf("own %d", i))
-				c.unsubscribe("news")
+				c.Handshake(modes.PathCentrifuge)
+				c.Connect("news", fmt.Sprintf("own %d", i))
+				c.Unsubscribe("news")
 			default:
-				c.handshake(modes.PathCentrifuge)
-				c.connect()
-				c.subscribe(fmt.Sprintf("own %d", j))
+				c.Handshake(modes.PathCentrifuge)
+				c.Connect()
+				c.Subscribe(fmt.Sprintf("own %d", j))
 			}
 			switch j % 3 {
 			case 0:
-				c.leave()
+				c.Leave()
 			case 1:
-				c.reset()
+				c.Reset()
 			default:
-				c.send(closing(1000, ""))
-				c.expectCloseLater(1000)
-				c.leave()
+				c.Send(kit.Closing(1000, ""))
+				c.ExpectCloseLater(1000)
+				c.Leave()
 			}
 		}
 	})
-	n.settle(t)
+	n.Settle(t)
 }
 
-func testChurn(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	before := n.warmUp(t)
-	n.churnRound(t, 16, 150)
+func testChurn(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	before := warmUp(n, t)
+	churnRound(n, t, 16, 150)
 	awaitUsage(t, before, spare)
 }
 
-func testChurnFlow(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	before := n.warmUp(t)
-	publishers := []*publisher{n.publishAlways(t, "news"), n.publishAlways(t, "own 1"), n.publishAlways(t, "own 2")}
-	n.churnRound(t, 16, 60)
+func testChurnFlow(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	before := warmUp(n, t)
+	publishers := []*kit.Publisher{n.PublishAlways(t, "news"), n.PublishAlways(t, "own 1"), n.PublishAlways(t, "own 2")}
+	churnRound(n, t, 16, 60)
 	for _, p := range publishers {
-		p.stop()
+		p.Stop()
 	}
-	n.settle(t)
+	n.Settle(t)
 	awaitUsage(t, before, spare)
 }
 
 // A node that has stopped has given back everything, whatever was going on.
-func testNodeStops(t *testing.T, build Build) {
+func testNodeStops(t *testing.T, build kit.Build) {
 	before := measure(t)
 	t.Run("node", func(t *testing.T) {
-		n := start(t, build, nil)
-		release := n.bus.hold("held")
+		n := kit.Start(t, build, nil)
+		release := n.Bus.Hold("held")
 		t.Cleanup(func() { release(nil) })
-		n.inEveryState(t, "held")
+		inEveryState(n, t, "held")
 	})
 	awaitUsage(t, before, 0)
 }
 
 // Redis answers after a tenth of a second: thousands of subscriptions are confirmed all
 // the same, and no goroutine waits for any of them.
-func testSubscribeFar(t *testing.T, build Build) {
+func testSubscribeFar(t *testing.T, build kit.Build) {
 	const many, each = 200, 20
-	n := start(t, build, nil)
-	clients := make([]*client, many)
-	together(t, many, func(t tester, i int) { clients[i] = n.session(t) })
+	n := kit.Start(t, build, nil)
+	clients := make([]*kit.Client, many)
+	kit.Together(t, many, func(t kit.Tester, i int) { clients[i] = n.Session(t) })
 	channels := make([]string, 0, many*each)
 	for i := range many {
 		for k := range each {
 			channels = append(channels, fmt.Sprintf("own %d %d", i, k))
 		}
 	}
-	release := n.bus.hold(channels...)
+	release := n.Bus.Hold(channels...)
 	before := measure(t)
 	ids := make([]uint32, many)
 	for i, c := range clients {
-		ids[i] = c.lastID + 1
+		ids[i] = c.LastID + 1
 		for k := range each {
-			c.post(subscribeTo(channels[i*each+k]))
+			c.Post(subscribeTo(channels[i*each+k]))
 		}
 	}
-	await(t, "all subscriptions to be with the bus", func() (bool, string) {
-		waiting := n.bus.waitingSubscribes()
+	kit.Await(t, "all subscriptions to be with the bus", func() (bool, string) {
+		waiting := n.Bus.WaitingSubscribes()
 		return waiting == many*each, fmt.Sprint(waiting)
 	})
 	awaitUsage(t, before, spare)
 	// Others are served meanwhile.
-	near := n.session(t)
-	near.subscribe("near")
+	near := n.Session(t)
+	near.Subscribe("near")
 	time.AfterFunc(100*time.Millisecond, func() { release(nil) })
 	for i, c := range clients {
 		for k := range each {
-			if r := c.reply(ids[i] + uint32(k)); r.Subscribe == nil {
-				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, show(r), k)
+			if r := c.Reply(ids[i] + uint32(k)); r.Subscribe == nil {
+				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, kit.Show(r), k)
 			}
 		}
-		n.bus.publish(channels[i*each], "1")
-		c.expectPush(channels[i*each], "1")
-		c.leave()
+		n.Bus.Send(channels[i*each], "1")
+		c.ExpectPush(channels[i*each], "1")
+		c.Leave()
 	}
-	near.leave()
-	n.settle(t)
+	near.Leave()
+	n.Settle(t)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -19,50 +20,50 @@ var pingCases = []suiteCase{
 }
 
 // relaxedPings leaves clients of this suite ample time to answer.
-func relaxedPings(s *setup) {
-	s.limits.PingInterval, s.limits.PongTimeout = shortTimeout, shortTimeout-time.Millisecond
+func relaxedPings(s *kit.Setup) {
+	s.Limits.PingInterval, s.Limits.PongTimeout = kit.ShortTimeout, kit.ShortTimeout-time.Millisecond
 }
 
 // Clients that answer stay, ping after ping.
-func testPingAnswered(t *testing.T, build Build) {
-	n := start(t, build, relaxedPings)
-	for name, open := range map[string]func(t tester) *client{
-		"json": func(t tester) *client { return n.session(t, "news") },
-		"protobuf": func(t tester) *client {
-			c := n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-			c.connect("news")
+func testPingAnswered(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, relaxedPings)
+	for name, open := range map[string]func(t kit.Tester) *kit.Client{
+		"json": func(t kit.Tester) *kit.Client { return n.Session(t, "news") },
+		"protobuf": func(t kit.Tester) *kit.Client {
+			c := n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+			c.Connect("news")
 			return c
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := open(t)
-			for c.pings < 2 {
-				c.read()
+			for c.Pings < 2 {
+				c.Read()
 			}
-			c.roundTrip()
+			c.RoundTrip()
 		})
 	}
 	for _, path := range []string{modes.PathRaw + "?channel=news", modes.PathEcho} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			c := n.open(t, path)
+			c := n.Open(t, path)
 			for range 2 {
-				f := c.frame()
-				if f.op != ws.OpPing {
-					t.Fatalf("got frame op %#x %s, want a ping", f.op, closeText(f))
+				f := c.Frame()
+				if f.Op != ws.OpPing {
+					t.Fatalf("got frame op %#x %s, want a ping", f.Op, kit.CloseText(f))
 				}
-				c.send(frame{op: ws.OpPong, body: f.body})
+				c.Send(kit.Frame{Op: ws.OpPong, Body: f.Body})
 			}
 		})
 	}
 }
 
-func testPingAnnounced(t *testing.T, build Build) {
+func testPingAnnounced(t *testing.T, build kit.Build) {
 	for interval, seconds := range map[time.Duration]uint32{25 * time.Second: 25, 1500 * time.Millisecond: 2, 500 * time.Millisecond: 1} {
 		t.Run(fmt.Sprint(interval), func(t *testing.T) {
-			n := start(t, build, func(s *setup) { s.limits.PingInterval, s.limits.PongTimeout = interval, interval/2 })
-			if r := n.open(t, modes.PathCentrifuge).connect(); r.Ping != seconds || !r.Pong {
+			n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.PingInterval, s.Limits.PongTimeout = interval, interval/2 })
+			if r := n.Open(t, modes.PathCentrifuge).Connect(); r.Ping != seconds || !r.Pong {
 				t.Errorf("connect: got ping %d, pong %t, want %d, true", r.Ping, r.Pong, seconds)
 			}
 		})
@@ -70,61 +71,61 @@ func testPingAnnounced(t *testing.T, build Build) {
 }
 
 // A client that does not answer is cut, whatever else it does.
-func testPingUnanswered(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) {
-		s.limits.PingInterval, s.limits.PongTimeout = 100*time.Millisecond, 90*time.Millisecond
+func testPingUnanswered(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) {
+		s.Limits.PingInterval, s.Limits.PongTimeout = 100*time.Millisecond, 90*time.Millisecond
 	})
-	for name, open := range map[string]func(t tester) *client{
-		"json": func(t tester) *client { return n.session(t, "news") },
-		"protobuf": func(t tester) *client {
-			c := n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-			c.mute = true
-			c.connect("news")
+	for name, open := range map[string]func(t kit.Tester) *kit.Client{
+		"json": func(t kit.Tester) *kit.Client { return n.Session(t, "news") },
+		"protobuf": func(t kit.Tester) *kit.Client {
+			c := n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+			c.Mute = true
+			c.Connect("news")
 			return c
 		},
-		"raw":  func(t tester) *client { return n.open(t, modes.PathRaw+"?channel=news") },
-		"echo": func(t tester) *client { return n.open(t, modes.PathEcho) },
+		"raw":  func(t kit.Tester) *kit.Client { return n.Open(t, modes.PathRaw+"?channel=news") },
+		"echo": func(t kit.Tester) *kit.Client { return n.Open(t, modes.PathEcho) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := open(t)
 			for {
-				f := c.frame()
-				if f.op == ws.OpClose {
-					c.finish(int(wire.DisconnectNoPong.Code), f)
+				f := c.Frame()
+				if f.Op == ws.OpClose {
+					c.Finish(int(wire.DisconnectNoPong.Code), f)
 					break
 				}
-				if p := wire.PingFrame(c.protocol); f.op != p.OpCode() || string(f.body) != string(p.Payload()) {
-					t.Fatalf("got frame op %#x %s, want a ping", f.op, brief(f.body))
+				if p := wire.PingFrame(c.Protocol); f.Op != p.OpCode() || string(f.Body) != string(p.Payload()) {
+					t.Fatalf("got frame op %#x %s, want a ping", f.Op, kit.Brief(f.Body))
 				}
 			}
 		})
 	}
-	n.settle(t)
-	n.awaitDisconnects(t, wire.DisconnectNoPong.Reason, 4)
+	n.Settle(t)
+	n.AwaitDisconnects(t, wire.DisconnectNoPong.Reason, 4)
 }
 
 // A session is pinged only after its connect command is answered: before, the client
 // cannot recognize a ping.
-func testPingNotConnected(t *testing.T, build Build) {
-	n := start(t, build, relaxedPings)
-	release := n.bus.hold("held")
-	early, pending, other := n.open(t, modes.PathCentrifuge), n.open(t, modes.PathCentrifuge), n.session(t)
-	pending.send(text(`{"id":1,"connect":{"subs":{"held":{}}}}`))
-	n.bus.awaitWaiting(t, "held")
-	for other.pings < 2 {
-		other.read()
+func testPingNotConnected(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, relaxedPings)
+	release := n.Bus.Hold("held")
+	early, pending, other := n.Open(t, modes.PathCentrifuge), n.Open(t, modes.PathCentrifuge), n.Session(t)
+	pending.Send(kit.Text(`{"id":1,"connect":{"subs":{"held":{}}}}`))
+	n.Bus.AwaitWaiting(t, "held")
+	for other.Pings < 2 {
+		other.Read()
 	}
 	release(nil)
-	early.send(text(`{"id":1,"connect":{}}`))
-	for name, c := range map[string]*client{"early": early, "pending": pending} {
-		r := c.next()
-		if r.Connect == nil || c.pings != 0 {
-			t.Errorf("%s: got %d pings and %s, want the connect reply first", name, c.pings, show(r))
+	early.Send(kit.Text(`{"id":1,"connect":{}}`))
+	for name, c := range map[string]*kit.Client{"early": early, "pending": pending} {
+		r := c.Next()
+		if r.Connect == nil || c.Pings != 0 {
+			t.Errorf("%s: got %d pings and %s, want the connect reply first", name, c.Pings, kit.Show(r))
 		}
 	}
-	for _, c := range []*client{early, pending} {
-		for c.pings < 1 {
-			c.read()
+	for _, c := range []*kit.Client{early, pending} {
+		for c.Pings < 1 {
+			c.Read()
 		}
 	}
 }

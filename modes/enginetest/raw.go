@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
@@ -20,48 +21,48 @@ var rawCases = []suiteCase{
 	{"raw/what the client sends", testRawSends},
 }
 
-func testRawConfirmation(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	release := n.bus.hold("news")
-	raw := n.dial(t)
-	raw.write(upgrade(modes.PathRaw + "?channel=other&channel=news").bytes())
-	n.bus.awaitWaiting(t, "news")
+func testRawConfirmation(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	release := n.Bus.Hold("news")
+	raw := n.Dial(t)
+	raw.Write(kit.Upgrade(modes.PathRaw + "?channel=other&channel=news").Bytes())
+	n.Bus.AwaitWaiting(t, "news")
 	// The whole exchange of another connection takes longer than an answer would.
-	other := n.session(t, "other")
-	n.bus.publish("other", "1")
-	other.expectPush("other", "1")
-	raw.expectSilence()
+	other := n.Session(t, "other")
+	n.Bus.Send("other", "1")
+	other.ExpectPush("other", "1")
+	raw.ExpectSilence()
 	release(nil)
-	raw.expectUpgrade("")
-	n.bus.publish("other", "2")
-	raw.expect(text("2"))
-	n.bus.publish("news", "3")
-	raw.expect(text("3"))
+	raw.ExpectUpgrade("")
+	n.Bus.Send("other", "2")
+	raw.Expect(kit.Text("2"))
+	n.Bus.Send("news", "3")
+	raw.Expect(kit.Text("3"))
 }
 
-func testRawChannels(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testRawChannels(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	odd := "a&b=c d/\u65b0"
-	c := n.open(t, modes.PathRaw+"?channel=a&channel=b&channel=a&x=y&channel="+url.QueryEscape(odd))
+	c := n.Open(t, modes.PathRaw+"?channel=a&channel=b&channel=a&x=y&channel="+url.QueryEscape(odd))
 	for _, channel := range []string{"a", "b", odd} {
-		n.bus.publish(channel, "to "+channel)
-		c.expect(text("to " + channel))
+		n.Bus.Send(channel, "to "+channel)
+		c.Expect(kit.Text("to " + channel))
 	}
-	if got := n.stats.Subscriptions.Load(); got != 3 {
+	if got := n.Stats.Subscriptions.Load(); got != 3 {
 		t.Errorf("%d subscriptions are counted, want 3", got)
 	}
-	c.leave()
-	n.settle(t)
+	c.Leave()
+	n.Settle(t)
 
-	p := n.publishAlways(t, "news")
-	together(t, 10, func(t tester, _ int) {
+	p := n.PublishAlways(t, "news")
+	kit.Together(t, 10, func(t kit.Tester, _ int) {
 		for range 5 {
-			raw := n.open(t, modes.PathRaw+"?channel=news")
-			next := p.next.Load()
+			raw := n.Open(t, modes.PathRaw+"?channel=news")
+			next := p.Next.Load()
 			first := int64(-1)
 			for i := range int64(20) {
 				var number int64
-				if _, err := fmt.Sscan(string(raw.message().body), &number); err != nil {
+				if _, err := fmt.Sscan(string(raw.Message().Body), &number); err != nil {
 					t.Fatalf("payload: %v", err)
 				}
 				if first < 0 {
@@ -71,69 +72,69 @@ func testRawChannels(t *testing.T, build Build) {
 					t.Fatalf("got %d as message %d after %d, which follows the handshake at %d", number, i, first, next)
 				}
 			}
-			raw.leave()
+			raw.Leave()
 		}
 	})
 }
 
-func testRawRefusals(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.MaxChannels = 3 })
+func testRawRefusals(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.MaxChannels = 3 })
 	for _, query := range []string{
 		"", "?", "?channel=", "?channel=a&channel=", "?other=a", "?channel=" + strings.Repeat("x", 256),
 		"?channel=%ff", "?channel=a%00", "?channel=%zz", "?channel=a&channel=b&channel=c&channel=d",
 	} {
 		t.Run(query[:min(len(query), 20)], func(t *testing.T) {
-			c := n.dial(t)
-			c.write(upgrade(modes.PathRaw + query).bytes())
-			c.expectRefusal(http.StatusBadRequest)
+			c := n.Dial(t)
+			c.Write(kit.Upgrade(modes.PathRaw + query).Bytes())
+			c.ExpectRefusal(http.StatusBadRequest)
 		})
 	}
-	n.settle(t)
+	n.Settle(t)
 }
 
-func testRawFails(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	release := n.bus.hold("bad")
-	c := n.dial(t)
-	c.write(upgrade(modes.PathRaw + "?channel=good&channel=bad&channel=also%20good").bytes())
-	n.bus.awaitWaiting(t, "bad")
-	release(errRefused)
-	c.expectRefusal(http.StatusServiceUnavailable)
-	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1)
-	n.settle(t)
+func testRawFails(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	release := n.Bus.Hold("bad")
+	c := n.Dial(t)
+	c.Write(kit.Upgrade(modes.PathRaw + "?channel=good&channel=bad&channel=also%20good").Bytes())
+	n.Bus.AwaitWaiting(t, "bad")
+	release(kit.ErrRefused)
+	c.ExpectRefusal(http.StatusServiceUnavailable)
+	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedUnavailable.Reason, 1)
+	n.Settle(t)
 }
 
 // While Redis is away no client with channels in its URL is accepted, not even for a
 // channel that others hold: it could not be told what it misses meanwhile.
-func testRawAway(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	first := n.open(t, modes.PathRaw+"?channel=news")
-	n.bus.goAway(true)
-	raw := n.dial(t)
-	raw.write(upgrade(modes.PathRaw + "?channel=news").bytes())
-	raw.expectRefusal(http.StatusServiceUnavailable)
-	for path := range streams {
-		c := n.dial(t)
-		c.write(get(path + "?channel=news").bytes())
-		c.expectRefusal(http.StatusServiceUnavailable)
+func testRawAway(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	first := n.Open(t, modes.PathRaw+"?channel=news")
+	n.Bus.GoAway(true)
+	raw := n.Dial(t)
+	raw.Write(kit.Upgrade(modes.PathRaw + "?channel=news").Bytes())
+	raw.ExpectRefusal(http.StatusServiceUnavailable)
+	for path := range kit.Streams {
+		c := n.Dial(t)
+		c.Write(kit.Get(path + "?channel=news").Bytes())
+		c.ExpectRefusal(http.StatusServiceUnavailable)
 	}
-	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1+len(streams))
-	n.bus.goAway(false)
-	second := n.open(t, modes.PathRaw+"?channel=news")
-	n.bus.publish("news", "1")
-	first.expect(text("1"))
-	second.expect(text("1"))
+	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedUnavailable.Reason, 1+len(kit.Streams))
+	n.Bus.GoAway(false)
+	second := n.Open(t, modes.PathRaw+"?channel=news")
+	n.Bus.Send("news", "1")
+	first.Expect(kit.Text("1"))
+	second.Expect(kit.Text("1"))
 }
 
 // A raw connection is for reading; what the client sends is read and dropped.
-func testRawSends(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.open(t, modes.PathRaw+"?channel=news")
-	c.send(text("hello"), binaryFrame("\xff"), text(`{"id":1,"connect":{}}`))
-	c.roundTripPing()
-	n.bus.publish("news", "1")
-	c.expect(text("1"))
-	c.send(closing(1000, ""))
-	c.expect(closing(1000, ""))
-	c.expectCleanEnd()
+func testRawSends(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Open(t, modes.PathRaw+"?channel=news")
+	c.Send(kit.Text("hello"), kit.BinaryFrame("\xff"), kit.Text(`{"id":1,"connect":{}}`))
+	c.RoundTripPing()
+	n.Bus.Send("news", "1")
+	c.Expect(kit.Text("1"))
+	c.Send(kit.Closing(1000, ""))
+	c.Expect(kit.Closing(1000, ""))
+	c.ExpectCleanEnd()
 }

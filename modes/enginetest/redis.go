@@ -3,18 +3,16 @@ package enginetest
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 	"github.com/tandem-ws/tandem/redisbus"
-	"github.com/tandem-ws/tandem/redisbus/redistest"
 )
 
 var redisCases = []suiteCase{
@@ -28,79 +26,29 @@ var redisCases = []suiteCase{
 	{"redis/away from the start", testRedisAway},
 }
 
-// redisNode is a node on a real Redis.
-type redisNode struct {
-	*node
-	server *redistest.Server
-	bus    *redisbus.Bus
+// PublishAlways is node.PublishAlways through Redis.
+func publishAlways(n *kit.RedisNode, t *testing.T, channel string) *kit.Publisher {
+	return kit.PublishSteadily(t, func(number string) { n.Server.Publish(channel, number) })
 }
 
-// startRedis runs an engine on a redis-server of its own.
-func startRedis(t *testing.T, build Build, links int, change func(*setup)) *redisNode {
-	t.Helper()
-	return startRedisBus(t, build, redisbus.Options{
-		Connections: links, Linger: 20 * time.Millisecond,
-		HeartbeatInterval: 200 * time.Millisecond, HeartbeatTimeout: shortTimeout, ReconnectMax: 200 * time.Millisecond,
-	}, change)
-}
-
-// startRedisBus is startRedis with a bus of these options.
-func startRedisBus(t *testing.T, build Build, options redisbus.Options, change func(*setup)) *redisNode {
-	t.Helper()
-	server := redistest.Start(t)
-	options.URL, options.Log = server.URL(), slog.New(slog.NewTextHandler(logWriter{t}, nil))
-	bus, err := redisbus.New(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The engine stops first: cleanups run in reverse.
-	t.Cleanup(bus.Close)
-	n := start(t, build, func(s *setup) {
-		s.bus = bus
-		if change != nil {
-			change(s)
-		}
-	})
-	if err := bus.Start(n.engine); err != nil {
-		t.Fatal(err)
-	}
-	r := &redisNode{node: n, server: server, bus: bus}
-	r.awaitReady(t)
-	return r
-}
-
-// awaitReady waits until the link to Redis is up.
-func (n *redisNode) awaitReady(t tester) {
-	t.Helper()
-	await(t, "the link to Redis", func() (bool, string) {
-		err := n.bus.Ready()
-		return err == nil, fmt.Sprint(err)
-	})
-}
-
-// publishAlways is node.publishAlways through Redis.
-func (n *redisNode) publishAlways(t *testing.T, channel string) *publisher {
-	return publishSteadily(t, func(number string) { n.server.Publish(channel, number) })
-}
-
-func testRedisFanout(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, nil)
+func testRedisFanout(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, nil)
 	const clients, messages = 20, 1000
 	channels := []string{"a", "b", "c", "d"}
 	var progress [clients]atomic.Int64
-	readers := make([]*client, clients)
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
-		readers[i] = n.session(t, channels...)
+		readers[i] = n.Session(t, channels...)
 	}
-	raw := n.open(t, modes.PathRaw+"?channel=raw")
-	wait := background(t, clients, func(t tester, i int) {
+	raw := n.Open(t, modes.PathRaw+"?channel=raw")
+	wait := kit.Background(t, clients, func(t kit.Tester, i int) {
 		c := readers[i]
-		c.t = t
+		c.T = t
 		next := map[string]int64{}
 		for range messages {
-			r := c.next()
+			r := c.Next()
 			channel := r.GetPush().GetChannel()
-			if got := c.number(r, channel); got != next[channel] {
+			if got := c.Number(r, channel); got != next[channel] {
 				t.Fatalf("channel %q: got %d, want %d", channel, got, next[channel])
 			}
 			next[channel]++
@@ -110,7 +58,7 @@ func testRedisFanout(t *testing.T, build Build) {
 	// Pipelines bring bursts, as busy back ends do.
 	const burst = 20
 	for i := 0; i < messages; i += burst {
-		pipe := n.server.Client().Pipeline()
+		pipe := n.Server.Client().Pipeline()
 		for j := i; j < i+burst; j++ {
 			pipe.Publish(context.Background(), channels[j%len(channels)], strconv.Itoa(j/len(channels)))
 		}
@@ -120,39 +68,39 @@ func testRedisFanout(t *testing.T, build Build) {
 		pace(t, progress[:], int64(i+burst))
 	}
 	wait()
-	n.server.Publish("raw", "a\xffb")
-	raw.expect(binaryFrame("a\xffb"))
+	n.Server.Publish("raw", "a\xffb")
+	raw.Expect(kit.BinaryFrame("a\xffb"))
 }
 
-func testRedisNothingLost(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, nil)
+func testRedisNothingLost(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, nil)
 	channels := []string{"a", "b", "c"}
-	var publishers []*publisher
+	var publishers []*kit.Publisher
 	for _, channel := range channels {
-		publishers = append(publishers, n.publishAlways(t, channel))
+		publishers = append(publishers, publishAlways(n, t, channel))
 	}
-	together(t, 15, func(t tester, i int) {
+	kit.Together(t, 15, func(t kit.Tester, i int) {
 		channel, p := channels[i%len(channels)], publishers[i%len(channels)]
-		c := n.session(t)
+		c := n.Session(t)
 		for range 10 {
-			c.subscribe(channel)
-			last := c.expectContiguous(channel, p.next.Load(), 5)
-			id := c.post(unsubscribeFrom(channel))
-			for r := c.next(); r.Id != id; r = c.next() {
-				if number := c.number(r, channel); number != last+1 {
+			c.Subscribe(channel)
+			last := c.ExpectContiguous(channel, p.Next.Load(), 5)
+			id := c.Post(unsubscribeFrom(channel))
+			for r := c.Next(); r.Id != id; r = c.Next() {
+				if number := c.Number(r, channel); number != last+1 {
 					t.Fatalf("got publication %d after %d", number, last)
 				}
 				last++
 			}
 		}
-		c.leave()
+		c.Leave()
 	})
 	for _, p := range publishers {
-		p.stop()
+		p.Stop()
 	}
-	n.settle(t)
-	await(t, "no channel subscribed in Redis", func() (bool, string) {
-		channels := n.server.Channels()
+	n.Settle(t)
+	kit.Await(t, "no channel subscribed in Redis", func() (bool, string) {
+		channels := n.Server.Channels()
 		for _, channel := range channels {
 			if channel == "a" || channel == "b" || channel == "c" {
 				return false, fmt.Sprint(channels)
@@ -163,152 +111,152 @@ func testRedisNothingLost(t *testing.T, build Build) {
 }
 
 // Clients that come at once, each with a channel of its own and one in common.
-func testRedisStorm(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, nil)
+func testRedisStorm(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, nil)
 	const many = 300
-	clients := make([]*client, many)
-	together(t, many, func(t tester, i int) {
-		clients[i] = n.session(t)
-		clients[i].subscribe("all")
-		clients[i].subscribe(fmt.Sprintf("own %d", i))
+	clients := make([]*kit.Client, many)
+	kit.Together(t, many, func(t kit.Tester, i int) {
+		clients[i] = n.Session(t)
+		clients[i].Subscribe("all")
+		clients[i].Subscribe(fmt.Sprintf("own %d", i))
 	})
-	n.server.Publish("all", "1")
+	n.Server.Publish("all", "1")
 	for i, c := range clients {
-		c.t = t
-		c.expectPush("all", "1")
-		n.server.Publish(fmt.Sprintf("own %d", i), strconv.Itoa(i))
+		c.T = t
+		c.ExpectPush("all", "1")
+		n.Server.Publish(fmt.Sprintf("own %d", i), strconv.Itoa(i))
 	}
 	for i, c := range clients {
-		c.expectPush(fmt.Sprintf("own %d", i), strconv.Itoa(i))
+		c.ExpectPush(fmt.Sprintf("own %d", i), strconv.Itoa(i))
 	}
 }
 
 // While Redis takes its time, all other subscriptions wait for the same few
 // commands, and none is refused.
-func testRedisBatches(t *testing.T, build Build) {
-	n := startRedisBus(t, build, redisbus.Options{HeartbeatTimeout: patience, SubscribeTimeout: patience}, nil)
+func testRedisBatches(t *testing.T, build kit.Build) {
+	n := kit.StartRedisBus(t, build, redisbus.Options{HeartbeatTimeout: kit.Patience, SubscribeTimeout: kit.Patience}, nil)
 	const many, each = 500, 4
-	clients := make([]*client, many)
-	together(t, many, func(t tester, i int) { clients[i] = n.session(t) })
-	before := n.server.Calls("subscribe")
-	n.server.Pause()
+	clients := make([]*kit.Client, many)
+	kit.Together(t, many, func(t kit.Tester, i int) { clients[i] = n.Session(t) })
+	before := n.Server.Calls("subscribe")
+	n.Server.Pause()
 	ids := make([]uint32, many)
 	for i, c := range clients {
-		ids[i] = c.lastID + 1
+		ids[i] = c.LastID + 1
 		for k := range each {
-			c.post(subscribeTo(fmt.Sprintf("own %d %d", i, k)))
+			c.Post(subscribeTo(fmt.Sprintf("own %d %d", i, k)))
 		}
 	}
-	await(t, "all to wait for Redis", func() (bool, string) {
-		references := n.bus.Stats().Links[0].References
+	kit.Await(t, "all to wait for Redis", func() (bool, string) {
+		references := n.Bus.Stats().Links[0].References
 		return references == many*each, fmt.Sprint(references)
 	})
-	n.server.Resume()
+	n.Server.Resume()
 	for i, c := range clients {
 		for k := range each {
-			if r := c.reply(ids[i] + uint32(k)); r.Subscribe == nil {
-				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, show(r), k)
+			if r := c.Reply(ids[i] + uint32(k)); r.Subscribe == nil {
+				t.Fatalf("client %d: got %s, want the reply to subscribe %d", i, kit.Show(r), k)
 			}
 		}
 	}
 	// One that was on its way already, and batches of 512.
-	if calls, most := n.server.Calls("subscribe")-before, 2+many*each/512; calls > most {
+	if calls, most := n.Server.Calls("subscribe")-before, 2+many*each/512; calls > most {
 		t.Errorf("%d SUBSCRIBE commands for %d channels, want no more than %d", calls, many*each, most)
 	}
 }
 
-func testRedisPublish(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, func(s *setup) { s.rules.ClientPublish = true })
-	c := n.subscribed(t, "news")
-	c.publishMany("news", 5)
-	n.server.Kill()
-	await(t, "publish to fail", func() (bool, string) {
-		r := c.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: protocol.Raw("1")}})
-		return r.GetError().GetCode() == 100, show(r)
+func testRedisPublish(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, func(s *kit.Setup) { s.Rules.ClientPublish = true })
+	c := n.Subscribed(t, "news")
+	publishMany(c, "news", 5)
+	n.Server.Kill()
+	kit.Await(t, "publish to fail", func() (bool, string) {
+		r := c.Call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: protocol.Raw("1")}})
+		return r.GetError().GetCode() == 100, kit.Show(r)
 	})
 }
 
 // Redis dies and comes back empty: clients stay, are told, subscribe again, and
 // miss nothing from then on.
-func testRedisRestart(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, nil)
+func testRedisRestart(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, nil)
 	const clients = 50
-	readers := make([]*client, clients)
+	readers := make([]*kit.Client, clients)
 	for i := range readers {
-		readers[i] = n.subscribed(t, "news")
+		readers[i] = n.Subscribed(t, "news")
 	}
-	raw := n.open(t, modes.PathRaw+"?channel=news")
+	raw := n.Open(t, modes.PathRaw+"?channel=news")
 	for round := range 2 {
-		n.server.Publish("news", "-1")
+		n.Server.Publish("news", "-1")
 		for _, c := range readers {
-			c.expectPush("news", "-1")
+			c.ExpectPush("news", "-1")
 		}
-		raw.expect(text("-1"))
-		n.server.Kill()
-		await(t, "the loss to be noticed", func() (bool, string) { return n.bus.Ready() != nil, "" })
+		raw.Expect(kit.Text("-1"))
+		n.Server.Kill()
+		kit.Await(t, "the loss to be noticed", func() (bool, string) { return n.Bus.Ready() != nil, "" })
 		for _, c := range readers {
-			c.roundTrip()
+			c.RoundTrip()
 		}
-		stranger := n.session(t)
-		stranger.expectError(stranger.post(subscribeTo(fmt.Sprintf("never seen %d", round))), 100)
-		n.server.Restart()
-		n.awaitReady(t)
+		stranger := n.Session(t)
+		stranger.ExpectError(stranger.Post(subscribeTo(fmt.Sprintf("never seen %d", round))), 100)
+		n.Server.Restart()
+		n.AwaitReady(t)
 		for _, c := range readers {
-			c.expectGap("news")
+			c.ExpectGap("news")
 		}
-		p := n.publishAlways(t, "news")
+		p := publishAlways(n, t, "news")
 		var seen [clients]int64
-		together(t, clients, func(t tester, i int) {
+		kit.Together(t, clients, func(t kit.Tester, i int) {
 			c := readers[i]
-			c.t = t
-			c.subscribe("news")
-			seen[i] = c.expectContiguous("news", p.next.Load(), 10)
+			c.T = t
+			c.Subscribe("news")
+			seen[i] = c.ExpectContiguous("news", p.Next.Load(), 10)
 		})
-		p.stop()
-		last := p.next.Load() - 1
+		p.Stop()
+		last := p.Next.Load() - 1
 		for i, c := range readers {
-			c.t = t
+			c.T = t
 			for ; seen[i] < last; seen[i]++ {
-				c.expectPush("news", strconv.FormatInt(seen[i]+1, 10))
+				c.ExpectPush("news", strconv.FormatInt(seen[i]+1, 10))
 			}
 		}
-		for string(raw.message().body) != strconv.FormatInt(last, 10) {
+		for string(raw.Message().Body) != strconv.FormatInt(last, 10) {
 		}
 	}
-	if got := n.connections(wire.JSON); got < clients {
+	if got := n.Connections(wire.JSON); got < clients {
 		t.Errorf("%d connections are left of %d", got, clients)
 	}
 }
 
 // A Redis that hangs is found out by the heartbeat.
-func testRedisPaused(t *testing.T, build Build) {
-	n := startRedis(t, build, 1, nil)
-	c := n.subscribed(t, "news")
-	n.server.Pause()
+func testRedisPaused(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 1, nil)
+	c := n.Subscribed(t, "news")
+	n.Server.Pause()
 	// The subscription fails with the link that it waits on.
-	c.expectError(c.post(subscribeTo("other")), 100)
-	c.roundTrip()
-	n.server.Resume()
-	n.awaitReady(t)
-	c.expectGap("news")
-	c.subscribe("news")
-	n.server.Publish("news", "1")
-	c.expectPush("news", "1")
+	c.ExpectError(c.Post(subscribeTo("other")), 100)
+	c.RoundTrip()
+	n.Server.Resume()
+	n.AwaitReady(t)
+	c.ExpectGap("news")
+	c.Subscribe("news")
+	n.Server.Publish("news", "1")
+	c.ExpectPush("news", "1")
 }
 
 // A node whose Redis is away lets clients in, and tells them what does not work.
-func testRedisAway(t *testing.T, build Build) {
-	n := startRedis(t, build, 2, nil)
-	n.server.Kill()
-	await(t, "the loss to be noticed", func() (bool, string) { return n.bus.Ready() != nil, "" })
-	c := n.session(t)
-	c.expectError(c.post(subscribeTo("news")), 100)
-	raw := n.dial(t)
-	raw.write(upgrade(modes.PathRaw + "?channel=news").bytes())
-	raw.expectRefusal(503)
-	n.server.Restart()
-	n.awaitReady(t)
-	c.subscribe("news")
-	n.server.Publish("news", "1")
-	c.expectPush("news", "1")
+func testRedisAway(t *testing.T, build kit.Build) {
+	n := kit.StartRedis(t, build, 2, nil)
+	n.Server.Kill()
+	kit.Await(t, "the loss to be noticed", func() (bool, string) { return n.Bus.Ready() != nil, "" })
+	c := n.Session(t)
+	c.ExpectError(c.Post(subscribeTo("news")), 100)
+	raw := n.Dial(t)
+	raw.Write(kit.Upgrade(modes.PathRaw + "?channel=news").Bytes())
+	raw.ExpectRefusal(503)
+	n.Server.Restart()
+	n.AwaitReady(t)
+	c.Subscribe("news")
+	n.Server.Publish("news", "1")
+	c.ExpectPush("news", "1")
 }

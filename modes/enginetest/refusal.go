@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -24,25 +25,11 @@ var refusalCases = []suiteCase{
 	{"refusal/half a message", testHalfMessage},
 }
 
-// expectRefusal reads the response, which must have this status, and a line
-// that gives the reason.
-func (c *client) expectRefusal(status int) *http.Response {
-	c.t.Helper()
-	r, body := c.response()
-	if r.StatusCode != status {
-		c.t.Fatalf("got %s %s, want %d", r.Status, strings.TrimSpace(body), status)
-	}
-	if strings.TrimSpace(body) == "" {
-		c.t.Errorf("status %d without a line that says why", status)
-	}
-	return r
-}
-
-func testEchoClosed(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.echo = false })
-	c := n.dial(t)
-	c.write(upgrade(modes.PathEcho).bytes())
-	c.expectRefusal(http.StatusNotFound)
+func testEchoClosed(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Echo = false })
+	c := n.Dial(t)
+	c.Write(kit.Upgrade(modes.PathEcho).Bytes())
+	c.ExpectRefusal(http.StatusNotFound)
 }
 
 // malformedRequests are not HTTP, or must not be answered with success.
@@ -58,25 +45,25 @@ var malformedRequests = map[string]string{
 	"empty lines only": strings.Repeat("\r\n", 100),
 }
 
-func testMalformedHTTP(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testMalformedHTTP(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for name, bytes := range malformedRequests {
 		t.Run(name, func(t *testing.T) {
-			c := n.dial(t)
-			c.write([]byte(bytes))
-			if err := c.conn.CloseWrite(); err != nil {
+			c := n.Dial(t)
+			c.Write([]byte(bytes))
+			if err := c.Conn.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
-			r, _, err := c.tryResponse()
+			r, _, err := c.TryResponse()
 			switch {
-			case err != nil && !ended(err):
+			case err != nil && !kit.Ended(err):
 				t.Errorf("neither an answer nor an end: %v", err)
 			case err == nil && (r.StatusCode < 400 || r.StatusCode >= 600):
 				t.Errorf("got %s, want an error or the end of the connection", r.Status)
 			}
 		})
 	}
-	n.open(t, modes.PathEcho)
+	n.Open(t, modes.PathEcho)
 }
 
 // notHTTP is what other protocols begin with. Nothing more comes before the answer,
@@ -93,32 +80,32 @@ var notHTTP = map[string]string{
 	"PostgreSQL":             "\x00\x00\x00\x08\x04\xd2\x16\x2f",
 	"MQTT":                   "\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
 	"HTTP/0.9":               "GET /\r\n",
-	"a frame of a WebSocket": string(encode(text("hello"))),
+	"a frame of a WebSocket": string(kit.Encode(kit.Text("hello"))),
 	"a line without a colon": "GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n",
 	"an empty line first":    "\r\nGET / HTTP/1.1\r\n",
 	"no end of a method":     strings.Repeat("A", 1000),
 }
 
-func testNotHTTP(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testNotHTTP(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for name, bytes := range notHTTP {
 		for _, chopped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/chopped %t", name, chopped), func(t *testing.T) {
-				c := n.dial(t)
-				c.chopped = chopped
+				c := n.Dial(t)
+				c.Chopped = chopped
 				// It may be refused before all of it has come.
-				if err := c.tryWrite([]byte(bytes)); err != nil && !ended(err) {
+				if err := c.TryWrite([]byte(bytes)); err != nil && !kit.Ended(err) {
 					t.Fatal(err)
 				}
-				r, _, err := c.tryResponse()
-				if err != nil && chopped && ended(err) {
+				r, _, err := c.TryResponse()
+				if err != nil && chopped && kit.Ended(err) {
 					// The reset on what came late has overtaken the answer.
 					return
 				}
 				if err != nil || r.StatusCode != http.StatusBadRequest {
 					t.Fatalf("got %v, %v, want 400", r, err)
 				}
-				c.expectEnd()
+				c.ExpectEnd()
 			})
 		}
 	}
@@ -126,55 +113,55 @@ func testNotHTTP(t *testing.T, build Build) {
 
 // testHeaderSize: the limit is the operator's, and the same for the first request of a
 // connection and for a later one.
-func testHeaderSize(t *testing.T, build Build) {
+func testHeaderSize(t *testing.T, build kit.Build) {
 	for _, size := range []int{0, 20_000, 100_000} {
-		n := start(t, build, func(s *setup) { s.limits.MaxHeaderSize = size })
+		n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.MaxHeaderSize = size })
 		limit := max(size, modes.DefaultMaxHeaderSize)
-		padded := func(r request, to int) []byte {
-			r.headers = append(r.headers[:len(r.headers):len(r.headers)], "Cookie: ")
-			r.headers[len(r.headers)-1] += strings.Repeat("x", to-len(r.bytes()))
-			return r.bytes()
+		padded := func(r kit.Request, to int) []byte {
+			r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)], "Cookie: ")
+			r.Headers[len(r.Headers)-1] += strings.Repeat("x", to-len(r.Bytes()))
+			return r.Bytes()
 		}
 		t.Run(fmt.Sprintf("%d/at the limit", size), func(t *testing.T) {
-			c := n.dial(t)
-			c.write(padded(upgrade(modes.PathEcho), limit))
-			c.expectUpgrade("")
-			c = n.dial(t)
-			c.write(padded(plain("GET", ""), limit))
-			c.expectPlain("GET", "", "")
-			c.write(padded(upgrade(modes.PathEcho), limit))
-			c.expectUpgrade("")
-			c.send(text("in"))
-			c.expect(text("in"))
+			c := n.Dial(t)
+			c.Write(padded(kit.Upgrade(modes.PathEcho), limit))
+			c.ExpectUpgrade("")
+			c = n.Dial(t)
+			c.Write(padded(kit.Plain("GET", ""), limit))
+			c.ExpectPlain("GET", "", "")
+			c.Write(padded(kit.Upgrade(modes.PathEcho), limit))
+			c.ExpectUpgrade("")
+			c.Send(kit.Text("in"))
+			c.Expect(kit.Text("in"))
 		})
 		t.Run(fmt.Sprintf("%d/beyond it", size), func(t *testing.T) {
-			for _, r := range []request{upgrade(modes.PathEcho), plain("GET", ""), get(modes.PathSSE + "?channel=a")} {
-				c := n.dial(t)
-				c.write(padded(r, limit+1))
-				c.expectRefusal(http.StatusRequestHeaderFieldsTooLarge)
+			for _, r := range []kit.Request{kit.Upgrade(modes.PathEcho), kit.Plain("GET", ""), kit.Get(modes.PathSSE + "?channel=a")} {
+				c := n.Dial(t)
+				c.Write(padded(r, limit+1))
+				c.ExpectRefusal(http.StatusRequestHeaderFieldsTooLarge)
 			}
 		})
 	}
 }
 
 // testHostAndOrigins: what is wrong with Host and Origin is so for every endpoint.
-func testHostAndOrigins(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testHostAndOrigins(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for target, handshake := range map[string]bool{
 		"/plain": false, "/nowhere": false, modes.PathSSE + "?channel=a": false, modes.PathStream + "?channel=a": false,
 		modes.PathRaw + "?channel=a": true, modes.PathEcho: true, modes.PathCentrifuge: true,
 	} {
-		r := get(target)
+		r := kit.Get(target)
 		if handshake {
-			r = upgrade(target)
+			r = kit.Upgrade(target)
 		}
 		for name, host := range map[string][]string{
 			"a slash": {"Host: a/b"}, "a space": {"Host: a b"}, "a user": {"Host: u@a"}, "a query": {"Host: a?b"}, "two": {"Host: a", "Host: a"}, "none": nil,
 		} {
 			t.Run(target+"/host/"+name, func(t *testing.T) {
-				c := n.dial(t)
-				c.write(r.with("Host", host...).bytes())
-				c.expectRefusal(http.StatusBadRequest)
+				c := n.Dial(t)
+				c.Write(r.With("Host", host...).Bytes())
+				c.ExpectRefusal(http.StatusBadRequest)
 			})
 		}
 		if target[0:2] == "/p" || target[0:2] == "/n" {
@@ -182,137 +169,120 @@ func testHostAndOrigins(t *testing.T, build Build) {
 		}
 		t.Run(target+"/origins", func(t *testing.T) {
 			for _, second := range []string{"http://tandem.test", "http://evil.test"} {
-				c := n.dial(t)
-				c.write(r.with("Origin", "Origin: http://tandem.test", "Origin: "+second).bytes())
-				c.expectRefusal(http.StatusForbidden)
+				c := n.Dial(t)
+				c.Write(r.With("Origin", "Origin: http://tandem.test", "Origin: "+second).Bytes())
+				c.ExpectRefusal(http.StatusForbidden)
 			}
 		})
 	}
 }
 
-func testOversizedHeaders(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for name, r := range map[string]request{
-		"one header":   upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
-		"many headers": upgrade(modes.PathEcho, strings.Split(strings.Repeat("X-Y: z\n", modes.DefaultMaxHeaderSize/2), "\n")[:modes.DefaultMaxHeaderSize/2]...),
-		"target":       upgrade(modes.PathEcho + "?" + strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
+func testOversizedHeaders(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	for name, r := range map[string]kit.Request{
+		"one header":   kit.Upgrade(modes.PathEcho, "Cookie: a="+strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
+		"many headers": kit.Upgrade(modes.PathEcho, strings.Split(strings.Repeat("X-Y: z\n", modes.DefaultMaxHeaderSize/2), "\n")[:modes.DefaultMaxHeaderSize/2]...),
+		"target":       kit.Upgrade(modes.PathEcho + "?" + strings.Repeat("x", 2*modes.DefaultMaxHeaderSize)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := n.dial(t)
-			c.write(r.bytes())
-			c.expectRefusal(http.StatusRequestHeaderFieldsTooLarge)
-			c.expectEnd()
+			c := n.Dial(t)
+			c.Write(r.Bytes())
+			c.ExpectRefusal(http.StatusRequestHeaderFieldsTooLarge)
+			c.ExpectEnd()
 		})
 	}
-	awaitCount(t, n.stats.Accepted, wire.Echo.String(), 0)
+	kit.AwaitCount(t, n.Stats.Accepted, wire.Echo.String(), 0)
 }
 
-func testEndlessHeaders(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.dial(t)
-	c.write([]byte("GET /echo HTTP/1.1\r\nHost: tandem.test\r\n"))
+func testEndlessHeaders(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Dial(t)
+	c.Write([]byte("GET /echo HTTP/1.1\r\nHost: tandem.test\r\n"))
 	line := []byte(strings.Repeat("X-More: "+strings.Repeat("y", 1014)+"\r\n", 64))
-	for deadline := time.Now().Add(patience); ; {
-		if err := c.tryWrite(line); err != nil {
-			if !ended(err) {
+	for deadline := time.Now().Add(kit.Patience); ; {
+		if err := c.TryWrite(line); err != nil {
+			if !kit.Ended(err) {
 				t.Fatalf("write: %v", err)
 			}
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the server reads headers for %v", patience)
+			t.Fatalf("the server reads headers for %v", kit.Patience)
 		}
 	}
 }
 
 // An unfinished handshake ends at its deadline, whether the client is silent or
 // dribbles.
-func testHalfHandshake(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
-	whole := upgrade(modes.PathEcho).bytes()
+func testHalfHandshake(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.HandshakeTimeout = kit.ShortTimeout })
+	whole := kit.Upgrade(modes.PathEcho).Bytes()
 	for name, part := range map[string][]byte{
 		"nothing": nil, "a byte": whole[:1], "a line": whole[:20], "all but a byte": whole[:len(whole)-1],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := n.dial(t)
-			c.write(part)
-			c.expectTimeout()
+			c := n.Dial(t)
+			c.Write(part)
+			c.ExpectTimeout()
 		})
 	}
 	t.Run("dribble", func(t *testing.T) {
 		t.Parallel()
-		c := n.dial(t)
-		c.write(whole[:len(whole)-4])
+		c := n.Dial(t)
+		c.Write(whole[:len(whole)-4])
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
-		wait := background(t, 1, func(t tester, _ int) {
+		wait := kit.Background(t, 1, func(t kit.Tester, _ int) {
 			header := []byte("\r\nX-Slow: ")
 			for i := 0; ; i++ {
 				<-tick.C
 				// The end of the connection shows on either side first.
-				if err := c.tryWrite(header[i%len(header) : i%len(header)+1]); err != nil {
+				if err := c.TryWrite(header[i%len(header) : i%len(header)+1]); err != nil {
 					return
 				}
 			}
 		})
-		c.expectTimeout()
-		c.leave()
+		c.ExpectTimeout()
+		c.Leave()
 		wait()
 	})
 }
 
-// expectTimeout waits until the server gives up on a handshake. It may say so
-// first: with 408, or with 400, for half a request is none.
-func (c *client) expectTimeout() {
-	c.t.Helper()
-	r, _, err := c.tryResponse()
-	if err != nil {
-		if !ended(err) {
-			c.t.Fatalf("the connection did not end: %v", err)
-		}
-		return
-	}
-	if r.StatusCode != http.StatusRequestTimeout && r.StatusCode != http.StatusBadRequest {
-		c.t.Fatalf("got %s, want 408, 400, or the end of the connection", r.Status)
-	}
-	c.expectEnd()
-}
-
-func testNoConnect(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
-	silent := n.open(t, modes.PathCentrifuge)
-	echo := n.open(t, modes.PathEcho)
-	raw := n.open(t, modes.PathRaw+"?channel=news")
-	connected := n.session(t)
-	silent.expectClose(int(wire.DisconnectStale.Code))
-	n.awaitDisconnects(t, wire.DisconnectStale.Reason, 1)
+func testNoConnect(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.HandshakeTimeout = kit.ShortTimeout })
+	silent := n.Open(t, modes.PathCentrifuge)
+	echo := n.Open(t, modes.PathEcho)
+	raw := n.Open(t, modes.PathRaw+"?channel=news")
+	connected := n.Session(t)
+	silent.ExpectClose(int(wire.DisconnectStale.Code))
+	n.AwaitDisconnects(t, wire.DisconnectStale.Reason, 1)
 	// The deadline is that of the connect command only.
-	connected.roundTrip()
-	echo.send(text("still here"))
-	echo.expect(text("still here"))
-	n.bus.publish("news", "still here")
-	raw.expect(text("still here"))
+	connected.RoundTrip()
+	echo.Send(kit.Text("still here"))
+	echo.Expect(kit.Text("still here"))
+	n.Bus.Send("news", "still here")
+	raw.Expect(kit.Text("still here"))
 }
 
 // A message that never ends holds a buffer, so it has a deadline, too. The client
 // may come back: its link may be what is slow.
-func testHalfMessage(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
-	whole := encode(text("never all of it"))
+func testHalfMessage(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.HandshakeTimeout = kit.ShortTimeout })
+	whole := kit.Encode(kit.Text("never all of it"))
 	for name, part := range map[string][]byte{
 		"half a header":  whole[:1],
 		"a header":       whole[:6],
 		"half a payload": whole[:10],
-		"half a message": encode(frame{op: 1, body: []byte("begun"), more: true}),
+		"half a message": kit.Encode(kit.Frame{Op: 1, Body: []byte("begun"), More: true}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := n.open(t, modes.PathEcho)
-			c.send(text("whole"))
-			c.expect(text("whole"))
-			c.write(part)
-			c.expectClose(int(wire.DisconnectSlow.Code))
+			c := n.Open(t, modes.PathEcho)
+			c.Send(kit.Text("whole"))
+			c.Expect(kit.Text("whole"))
+			c.Write(part)
+			c.ExpectClose(int(wire.DisconnectSlow.Code))
 		})
 	}
 }

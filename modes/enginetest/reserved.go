@@ -8,34 +8,35 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var reservedCases = []suiteCase{
 	{"channels that Redis reserves", testReservedChannels},
-	{"channels that Redis reserves/token", eachKey(testReservedInToken)},
+	{"channels that Redis reserves/token", kit.EachKey(testReservedInToken)},
 }
 
 // Names that Redis reserves are not channels, on any endpoint and in any encoding.
-func testReservedChannels(t *testing.T, build Build) {
+func testReservedChannels(t *testing.T, build kit.Build) {
 	for prefix, names := range map[string][]string{
 		"":        {"__sentinel__:hello", "__keyspace@0__:key", "__keyevent@0__:set", "__redis__:invalidate", "__subkeyevent@0__:hset"},
 		"__sent":  {"inel__:hello"},
 		"__key":   {"space@0__:key", "event@0__:set"},
 		"__redis": {"__:invalidate"},
 	} {
-		n := start(t, build, func(s *setup) { s.rules.ClientPublish, s.rules.RedisPrefix = true, prefix })
+		n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.ClientPublish, s.Rules.RedisPrefix = true, prefix })
 		for _, subprotocol := range []string{"", wire.ProtobufSubprotocol} {
 			var headers []string
 			if subprotocol != "" {
 				headers = append(headers, "Sec-WebSocket-Protocol: "+subprotocol)
 			}
-			c := n.open(t, modes.PathCentrifuge, headers...)
+			c := n.Open(t, modes.PathCentrifuge, headers...)
 			for _, name := range names {
-				c.expectError(c.post(&protocol.Command{Connect: &protocol.ConnectRequest{
+				c.ExpectError(c.Post(&protocol.Command{Connect: &protocol.ConnectRequest{
 					Subs: map[string]*protocol.SubscribeRequest{"news": {}, name: {}}}}), 102)
 			}
-			c.connect()
+			c.Connect()
 			for _, name := range names {
 				for _, command := range []*protocol.Command{
 					{Subscribe: &protocol.SubscribeRequest{Channel: name}},
@@ -45,37 +46,37 @@ func testReservedChannels(t *testing.T, build Build) {
 					{Presence: &protocol.PresenceRequest{Channel: name}},
 					{PresenceStats: &protocol.PresenceStatsRequest{Channel: name}},
 				} {
-					c.expectError(c.post(command), 102)
+					c.ExpectError(c.Post(command), 102)
 				}
 			}
-			c.subscribe("news")
+			c.Subscribe("news")
 		}
 		for _, name := range names {
 			query := "?" + url.Values{"channel": {"news", name}}.Encode()
-			c := n.dial(t)
-			c.write(upgrade(modes.PathRaw + query).bytes())
-			c.expectRefusal(http.StatusForbidden)
-			for path := range streams {
-				c := n.dial(t)
-				c.write(get(path + query).bytes())
-				c.expectRefusal(http.StatusForbidden)
+			c := n.Dial(t)
+			c.Write(kit.Upgrade(modes.PathRaw + query).Bytes())
+			c.ExpectRefusal(http.StatusForbidden)
+			for path := range kit.Streams {
+				c := n.Dial(t)
+				c.Write(kit.Get(path + query).Bytes())
+				c.ExpectRefusal(http.StatusForbidden)
 			}
 		}
 		// Two clients have news.
-		n.bus.publish("news", "1")
-		if got := n.bus.references(); got > 2 {
+		n.Bus.Send("news", "1")
+		if got := n.Bus.References(); got > 2 {
 			t.Errorf("prefix %q: Redis was asked for a channel that it reserves: %d references", prefix, got)
 		}
 	}
 }
 
-func testReservedInToken(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	c := n.open(t, modes.PathCentrifuge)
-	if r := c.connectWith(s.sign("channels", []string{"news", "__keyevent@0__:set"})); r.GetError().GetCode() != 102 {
-		t.Errorf("a token that names a channel that Redis reserves: got %s, want error 102", show(r))
+func testReservedInToken(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
+	n := kit.Start(t, build, tokens)
+	c := n.Open(t, modes.PathCentrifuge)
+	if r := c.ConnectWith(s.Sign("channels", []string{"news", "__keyevent@0__:set"})); r.GetError().GetCode() != 102 {
+		t.Errorf("a token that names a channel that Redis reserves: got %s, want error 102", kit.Show(r))
 	}
-	if got := n.bus.references(); got != 0 {
+	if got := n.Bus.References(); got != 0 {
 		t.Errorf("Redis was asked for it: %d references", got)
 	}
 }

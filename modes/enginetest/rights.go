@@ -12,133 +12,134 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
 var rightsCases = []suiteCase{
-	{"token/refresh names fewer channels", eachKey(testRefreshNamesFewer)},
-	{"token/not yet valid", eachKey(testTokenNotYetValid)},
-	{"token/reconnect with all channels", eachKey(testReconnectWithAllChannels)},
-	{"token/held messages", eachKey(testHeldMessages)},
+	{"token/refresh names fewer channels", kit.EachKey(testRefreshNamesFewer)},
+	{"token/not yet valid", kit.EachKey(testTokenNotYetValid)},
+	{"token/reconnect with all channels", kit.EachKey(testReconnectWithAllChannels)},
+	{"token/held messages", kit.EachKey(testHeldMessages)},
 	{"session/commands of a message", testCommandsOfAMessage},
 }
 
 // A private channel that came with the connection token ends when a refresh no longer
 // names it.
-func testRefreshNamesFewer(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	c := n.open(t, modes.PathCentrifuge)
-	r := c.connectWith(s.sign("exp", in(1000), "channels", []string{"$ends", "$named", "$own", "public"}))
+func testRefreshNamesFewer(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
+	n := kit.Start(t, build, tokens)
+	c := n.Open(t, modes.PathCentrifuge)
+	r := c.ConnectWith(s.Sign("exp", kit.InSeconds(1000), "channels", []string{"$ends", "$named", "$own", "public"}))
 	if r.Connect == nil || len(r.Connect.Subs) != 4 {
-		t.Fatalf("connect: got %s", show(r))
+		t.Fatalf("connect: got %s", kit.Show(r))
 	}
-	own := &protocol.Command{SubRefresh: &protocol.SubRefreshRequest{Channel: "$own", Token: s.sign("channel", "$own")}}
-	if r := c.call(own); r.SubRefresh == nil {
-		t.Fatalf("sub_refresh: got %s", show(r))
+	own := &protocol.Command{SubRefresh: &protocol.SubRefreshRequest{Channel: "$own", Token: s.Sign("channel", "$own")}}
+	if r := c.Call(own); r.SubRefresh == nil {
+		t.Fatalf("sub_refresh: got %s", kit.Show(r))
 	}
-	id := c.post(&protocol.Command{Refresh: &protocol.RefreshRequest{Token: s.sign("exp", in(1000), "channels", []string{"$named"})}})
-	if r := c.reply(id); r.Refresh == nil {
-		t.Fatalf("refresh: got %s", show(r))
+	id := c.Post(&protocol.Command{Refresh: &protocol.RefreshRequest{Token: s.Sign("exp", kit.InSeconds(1000), "channels", []string{"$named"})}})
+	if r := c.Reply(id); r.Refresh == nil {
+		t.Fatalf("refresh: got %s", kit.Show(r))
 	}
-	if r := c.next(); r.GetPush().GetChannel() != "$ends" || r.Push.GetUnsubscribe().GetCode() != 2501 {
-		t.Fatalf("got %s, want the end of $ends", show(r))
+	if r := c.Next(); r.GetPush().GetChannel() != "$ends" || r.Push.GetUnsubscribe().GetCode() != 2501 {
+		t.Fatalf("got %s, want the end of $ends", kit.Show(r))
 	}
-	n.bus.publish("$ends", "0")
-	n.bus.flush()
+	n.Bus.Send("$ends", "0")
+	n.Bus.Flush()
 	for i, channel := range []string{"$named", "$own", "public"} {
-		n.bus.publish(channel, fmt.Sprint(i))
-		c.expectPush(channel, fmt.Sprint(i))
+		n.Bus.Send(channel, fmt.Sprint(i))
+		c.ExpectPush(channel, fmt.Sprint(i))
 	}
-	if r := c.call(subscribeWith("$ends", "")); r.GetError().GetCode() != 103 {
-		t.Errorf("subscribe to $ends without a token: got %s, want error 103", show(r))
+	if r := c.Call(subscribeWith("$ends", "")); r.GetError().GetCode() != 103 {
+		t.Errorf("subscribe to $ends without a token: got %s, want error 103", kit.Show(r))
 	}
 }
 
 // A client whose token is early fetches another one. A little is accepted, because
 // clocks differ.
-func testTokenNotYetValid(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
+func testTokenNotYetValid(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
+	n := kit.Start(t, build, tokens)
 	for _, claim := range []string{"nbf", "iat"} {
-		early := func(more ...any) string { return s.sign(append(more, claim, in(1000))...) }
-		c := n.open(t, modes.PathCentrifuge)
-		if r := c.connectWith(early()); r.GetError().GetCode() != 109 {
-			t.Fatalf("%s: connect: got %s, want error 109", claim, show(r))
+		early := func(more ...any) string { return s.Sign(append(more, claim, kit.InSeconds(1000))...) }
+		c := n.Open(t, modes.PathCentrifuge)
+		if r := c.ConnectWith(early()); r.GetError().GetCode() != 109 {
+			t.Fatalf("%s: connect: got %s, want error 109", claim, kit.Show(r))
 		}
-		if r := c.connectWith(s.sign(claim, in(20))); r.Connect == nil {
-			t.Fatalf("%s a moment ahead: connect: got %s", claim, show(r))
+		if r := c.ConnectWith(s.Sign(claim, kit.InSeconds(20))); r.Connect == nil {
+			t.Fatalf("%s a moment ahead: connect: got %s", claim, kit.Show(r))
 		}
-		if r := c.call(subscribeWith("$a", early("channel", "$a"))); r.GetError().GetCode() != 109 {
-			t.Errorf("%s: subscribe: got %s, want error 109", claim, show(r))
+		if r := c.Call(subscribeWith("$a", early("channel", "$a"))); r.GetError().GetCode() != 109 {
+			t.Errorf("%s: subscribe: got %s, want error 109", claim, kit.Show(r))
 		}
-		if r := c.call(subscribeWith("$a", s.sign("channel", "$a", claim, in(20)))); r.Subscribe == nil {
-			t.Errorf("%s a moment ahead: subscribe: got %s", claim, show(r))
+		if r := c.Call(subscribeWith("$a", s.Sign("channel", "$a", claim, kit.InSeconds(20)))); r.Subscribe == nil {
+			t.Errorf("%s a moment ahead: subscribe: got %s", claim, kit.Show(r))
 		}
-		c.post(&protocol.Command{SubRefresh: &protocol.SubRefreshRequest{Channel: "$a", Token: early("channel", "$a")}})
-		c.expectClose(int(wire.DisconnectSubExpired.Code))
-		c = n.tokenSession(t, s.sign())
-		c.post(&protocol.Command{Refresh: &protocol.RefreshRequest{Token: early()}})
-		c.expectClose(int(wire.DisconnectExpired.Code))
+		c.Post(&protocol.Command{SubRefresh: &protocol.SubRefreshRequest{Channel: "$a", Token: early("channel", "$a")}})
+		c.ExpectClose(int(wire.DisconnectSubExpired.Code))
+		c = n.TokenSession(t, s.Sign())
+		c.Post(&protocol.Command{Refresh: &protocol.RefreshRequest{Token: early()}})
+		c.ExpectClose(int(wire.DisconnectExpired.Code))
 
 		query := "?" + url.Values{"channel": {"a"}, "token": {early()}}.Encode()
-		c = n.dial(t)
-		c.write(upgrade(modes.PathRaw + query).bytes())
-		c.expectRefusal(http.StatusUnauthorized)
-		for path := range streams {
-			c := n.dial(t)
-			c.write(get(path + query).bytes())
-			c.expectRefusal(http.StatusUnauthorized)
+		c = n.Dial(t)
+		c.Write(kit.Upgrade(modes.PathRaw + query).Bytes())
+		c.ExpectRefusal(http.StatusUnauthorized)
+		for path := range kit.Streams {
+			c := n.Dial(t)
+			c.Write(kit.Get(path + query).Bytes())
+			c.ExpectRefusal(http.StatusUnauthorized)
 		}
 	}
 }
 
 // An SDK that comes back subscribes to all its channels in one message.
-func testReconnectWithAllChannels(t *testing.T, build Build, s signer, tokens func(*setup)) {
+func testReconnectWithAllChannels(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
 	channels := 0
-	n := start(t, build, func(s *setup) {
+	n := kit.Start(t, build, func(s *kit.Setup) {
 		tokens(s)
-		s.limits.MaxMessageSize, s.rules.CommandRate = 256<<10, 1000 // the defaults
-		channels = s.rules.MaxChannels
+		s.Limits.MaxMessageSize, s.Rules.CommandRate = 256<<10, 1000 // the defaults
+		channels = s.Rules.MaxChannels
 	})
-	c := n.tokenSession(t, s.sign())
+	c := n.TokenSession(t, s.Sign())
 	var lines [][]byte
 	for i := range channels {
 		channel := fmt.Sprintf("$%s%d", strings.Repeat("x", 240), i)
-		c.lastID++
-		lines = append(lines, c.encode(&protocol.Command{Id: c.lastID, Subscribe: &protocol.SubscribeRequest{
-			Channel: channel, Token: s.sign("channel", channel, "padding", strings.Repeat("x", 100))}}).body)
+		c.LastID++
+		lines = append(lines, c.Encode(&protocol.Command{Id: c.LastID, Subscribe: &protocol.SubscribeRequest{
+			Channel: channel, Token: s.Sign("channel", channel, "padding", strings.Repeat("x", 100))}}).Body)
 	}
-	c.send(frame{op: ws.OpText, body: bytes.Join(lines, []byte("\n"))})
+	c.Send(kit.Frame{Op: ws.OpText, Body: bytes.Join(lines, []byte("\n"))})
 	for range lines {
-		if r := c.next(); r.Subscribe == nil {
-			t.Fatalf("got %s, want a subscribe reply", show(r))
+		if r := c.Next(); r.Subscribe == nil {
+			t.Fatalf("got %s, want a subscribe reply", kit.Show(r))
 		}
 	}
 }
 
 // What a client sends before its token is verified has a bound, empty messages too.
-func testHeldMessages(t *testing.T, build Build, s signer, tokens func(*setup)) {
-	n := start(t, build, tokens)
-	together(t, 2, func(t tester, _ int) {
-		c := n.open(t, modes.PathCentrifuge)
-		connect := c.encode(&protocol.Command{Id: 1, Connect: &protocol.ConnectRequest{Token: s.sign()}})
-		frames := []frame{connect}
+func testHeldMessages(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.Setup)) {
+	n := kit.Start(t, build, tokens)
+	kit.Together(t, 2, func(t kit.Tester, _ int) {
+		c := n.Open(t, modes.PathCentrifuge)
+		connect := c.Encode(&protocol.Command{Id: 1, Connect: &protocol.ConnectRequest{Token: s.Sign()}})
+		frames := []kit.Frame{connect}
 		for range 70_000 {
-			frames = append(frames, frame{op: ws.OpText})
+			frames = append(frames, kit.Frame{Op: ws.OpText})
 		}
 		// It is closed while it sends.
-		if err := c.tryWrite(encode(frames...)); err != nil && !ended(err) {
+		if err := c.TryWrite(kit.Encode(frames...)); err != nil && !kit.Ended(err) {
 			t.Fatalf("write: %v", err)
 		}
 		for {
-			f, err := c.tryFrame()
+			f, err := c.TryFrame()
 			if err != nil {
-				if !ended(err) {
+				if !kit.Ended(err) {
 					t.Fatalf("read: %v", err)
 				}
 				return
 			}
-			if code := closeCode(f); f.op == ws.OpClose && code != 3013 && code != 3501 {
-				t.Fatalf("got %s, want close code 3013 or 3501", closeText(f))
+			if code := kit.CloseCode(f); f.Op == ws.OpClose && code != 3013 && code != 3501 {
+				t.Fatalf("got %s, want close code 3013 or 3501", kit.CloseText(f))
 			}
 		}
 	})
@@ -146,9 +147,9 @@ func testHeldMessages(t *testing.T, build Build, s signer, tokens func(*setup)) 
 
 // A message may hold as many commands as a client needs to come back with all its
 // channels, and not many times that, however small they are.
-func testCommandsOfAMessage(t *testing.T, build Build) {
+func testCommandsOfAMessage(t *testing.T, build kit.Build) {
 	most := 0
-	n := start(t, build, func(s *setup) { s.compression, most = true, s.rules.MaxCommands() })
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Compression, most = true, s.Rules.MaxCommands() })
 	pings := func(n int) []byte {
 		var b bytes.Buffer
 		for i := range n {
@@ -156,25 +157,25 @@ func testCommandsOfAMessage(t *testing.T, build Build) {
 		}
 		return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	}
-	c := n.session(t)
-	c.send(frame{op: ws.OpText, body: pings(most)})
+	c := n.Session(t)
+	c.Send(kit.Frame{Op: ws.OpText, Body: pings(most)})
 	for i := range most {
-		if r := c.next(); r.Ping == nil {
-			t.Fatalf("command %d: got %s", i, show(r))
+		if r := c.Next(); r.Ping == nil {
+			t.Fatalf("command %d: got %s", i, kit.Show(r))
 		}
 	}
-	c.send(frame{op: ws.OpText, body: pings(most + 1)})
-	c.expectClose(int(wire.DisconnectTooManyRequests.Code))
-	c = n.openDeflate(t, modes.PathCentrifuge)
-	c.connect()
-	c.send(compressed(ws.OpText, pings(most+1)))
-	c.expectClose(int(wire.DisconnectTooManyRequests.Code))
-	c = n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-	c.connect()
+	c.Send(kit.Frame{Op: ws.OpText, Body: pings(most + 1)})
+	c.ExpectClose(int(wire.DisconnectTooManyRequests.Code))
+	c = n.OpenDeflate(t, modes.PathCentrifuge)
+	c.Connect()
+	c.Send(kit.Compressed(ws.OpText, pings(most+1)))
+	c.ExpectClose(int(wire.DisconnectTooManyRequests.Code))
+	c = n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+	c.Connect()
 	var body []byte
 	for range most + 1 {
-		body = append(body, c.encode(&protocol.Command{Id: 2, Ping: &protocol.PingRequest{}}).body...)
+		body = append(body, c.Encode(&protocol.Command{Id: 2, Ping: &protocol.PingRequest{}}).Body...)
 	}
-	c.send(frame{op: ws.OpBinary, body: body})
-	c.expectClose(int(wire.DisconnectTooManyRequests.Code))
+	c.Send(kit.Frame{Op: ws.OpBinary, Body: body})
+	c.ExpectClose(int(wire.DisconnectTooManyRequests.Code))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -16,8 +17,8 @@ import (
 type rule struct {
 	section string // of the RFC
 	name    string
-	send    []frame
-	want    []frame // messages and pongs, in order
+	send    []kit.Frame
+	want    []kit.Frame // messages and pongs, in order
 	// code ends the connection; open: it goes on, and the client closes it.
 	code int
 }
@@ -39,10 +40,10 @@ var ruleCases = []suiteCase{
 // maxEcho is the message size limit of the node that rules are tried on.
 const maxEcho = 1 << 18
 
-func testRules(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.MaxMessageSize, s.limits.MaxQueuedBytes = maxEcho, 8*maxEcho })
-	tried := n.try(t, rules())
-	n.settle(t)
+func testRules(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.MaxMessageSize, s.Limits.MaxQueuedBytes = maxEcho, 8*maxEcho })
+	tried := tryRules(n, t, rules())
+	n.Settle(t)
 	// Every end is counted as what it is.
 	for reason, codes := range map[string][]int{
 		wire.DisconnectProtocol.Reason: {1002}, wire.DisconnectInvalidPayload.Reason: {1007}, wire.DisconnectTooBig.Reason: {1009},
@@ -52,54 +53,54 @@ func testRules(t *testing.T, build Build) {
 			ends += tried[code]
 			delete(tried, code)
 		}
-		n.awaitDisconnects(t, reason, ends)
+		n.AwaitDisconnects(t, reason, ends)
 	}
 	closed := 0
 	for _, ends := range tried {
 		closed += ends
 	}
-	n.awaitDisconnects(t, modes.ReasonClientClosed, closed)
+	n.AwaitDisconnects(t, modes.ReasonClientClosed, closed)
 }
 
 // testLargestRules tries messages of 16 MB, whole and in fragments.
-func testLargestRules(t *testing.T, build Build) {
+func testLargestRules(t *testing.T, build kit.Build) {
 	const size = 16 << 20
-	n := start(t, build, func(s *setup) { s.limits.MaxMessageSize, s.limits.MaxQueuedBytes = size, 4*size })
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.MaxMessageSize, s.Limits.MaxQueuedBytes = size, 4*size })
 	body := pattern(size)
-	whole := frame{op: ws.OpText, body: body}
-	n.try(t, []rule{
-		{"5.2", "text of 16 MB", []frame{whole}, []frame{whole}, open},
-		{"5.2", "binary of 16 MB", []frame{{op: ws.OpBinary, body: body}}, []frame{{op: ws.OpBinary, body: body}}, open},
-		{"5.4", "16 MB in fragments of 64 KB", fragments(ws.OpText, body, 64<<10), []frame{whole}, open},
-		{"5.4", "16 MB in fragments of 4 KB", fragments(ws.OpText, body, 4<<10), []frame{whole}, open},
-		{"10.4", "a byte over 16 MB", []frame{{op: ws.OpText, declares: size + 1}}, nil, 1009},
+	whole := kit.Frame{Op: ws.OpText, Body: body}
+	tryRules(n, t, []rule{
+		{"5.2", "text of 16 MB", []kit.Frame{whole}, []kit.Frame{whole}, open},
+		{"5.2", "binary of 16 MB", []kit.Frame{{Op: ws.OpBinary, Body: body}}, []kit.Frame{{Op: ws.OpBinary, Body: body}}, open},
+		{"5.4", "16 MB in fragments of 64 KB", fragments(ws.OpText, body, 64<<10), []kit.Frame{whole}, open},
+		{"5.4", "16 MB in fragments of 4 KB", fragments(ws.OpText, body, 4<<10), []kit.Frame{whole}, open},
+		{"10.4", "a byte over 16 MB", []kit.Frame{{Op: ws.OpText, Declares: size + 1}}, nil, 1009},
 	})
 }
 
-// try tries every rule, in segments of many sizes. It returns how often connections
+// tryRules tries every rule, in segments of many sizes. It returns how often connections
 // have ended with which code; what ends by 1002 in answer to a client's own 1002 is
 // counted under 0.
-func (n *node) try(t *testing.T, rules []rule) map[int]int {
+func tryRules(n *kit.Node, t *testing.T, rules []rule) map[int]int {
 	ends := map[int]int{}
 	for _, r := range rules {
 		for _, target := range r.targets() {
 			for _, step := range r.steps() {
 				t.Run(fmt.Sprintf("%s %s%s/%s", r.section, r.name, target, stepName(step)), func(t *testing.T) {
-					c := n.open(t, target)
-					defer c.leave()
-					wait := background(t, 1, func(t tester, _ int) {
+					c := n.Open(t, target)
+					defer c.Leave()
+					wait := kit.Background(t, 1, func(t kit.Tester, _ int) {
 						for _, f := range r.pieces(step) {
 							// The rest may meet a connection that is closed by now.
-							if err := c.tryWrite(f); err != nil && !ended(err) {
+							if err := c.TryWrite(f); err != nil && !kit.Ended(err) {
 								t.Errorf("write: %v", err)
 							}
 						}
 					})
 					for _, f := range r.want {
-						c.expect(f)
+						c.Expect(f)
 					}
 					wait()
-					ends[c.end(&r)]++
+					ends[endRule(c, &r)]++
 				})
 			}
 		}
@@ -107,40 +108,40 @@ func (n *node) try(t *testing.T, rules []rule) map[int]int {
 	return ends
 }
 
-// end sees the end of the connection as the rule has it, and returns the code that it
+// endRule sees the end of the connection as the rule has it, and returns the code that it
 // is counted under.
-func (c *client) end(r *rule) int {
-	c.t.Helper()
-	first := slices.IndexFunc(r.send, func(f frame) bool { return f.op == ws.OpClose })
+func endRule(c *kit.Client, r *rule) int {
+	c.T.Helper()
+	first := slices.IndexFunc(r.send, func(f kit.Frame) bool { return f.Op == ws.OpClose })
 	switch {
 	case r.code == open:
-		c.send(closing(1000, ""))
-		c.expect(closing(1000, ""))
-		c.expectCleanEnd()
+		c.Send(kit.Closing(1000, ""))
+		c.Expect(kit.Closing(1000, ""))
+		c.ExpectCleanEnd()
 		return open
-	case first >= 0 && closeCode(r.send[first]) == r.code:
+	case first >= 0 && kit.CloseCode(r.send[first]) == r.code:
 		// The answer has the client's code and nothing else.
-		f := c.frame()
-		if f.op != ws.OpClose || closeCode(f) != r.code || len(f.body) > 2 {
-			c.t.Fatalf("got frame op %#x %s, want the client's code %d", f.op, closeText(f), r.code)
+		f := c.Frame()
+		if f.Op != ws.OpClose || kit.CloseCode(f) != r.code || len(f.Body) > 2 {
+			c.T.Fatalf("got frame op %#x %s, want the client's code %d", f.Op, kit.CloseText(f), r.code)
 		}
 		// What the client sends after its close frame may turn the end into a
 		// reset.
 		if first == len(r.send)-1 {
-			c.expectCleanEnd()
+			c.ExpectCleanEnd()
 		} else {
-			c.expectEnd()
+			c.ExpectEnd()
 		}
 		return open
 	}
-	c.expectClose(r.code)
+	c.ExpectClose(r.code)
 	return r.code
 }
 
 // targets are the endpoints that the rule holds on: where it wants no message, all
 // of them.
 func (r *rule) targets() []string {
-	if slices.ContainsFunc(r.want, func(f frame) bool { return f.op.IsData() }) {
+	if slices.ContainsFunc(r.want, func(f kit.Frame) bool { return f.Op.IsData() }) {
 		return []string{modes.PathEcho}
 	}
 	return []string{modes.PathEcho, modes.PathRaw + "?channel=news", modes.PathCentrifuge}
@@ -163,7 +164,7 @@ func stepName(step int) string {
 }
 
 func (r *rule) steps() []int {
-	size := len(encode(r.send...))
+	size := len(kit.Encode(r.send...))
 	steps := []int{allAtOnce}
 	if len(r.send) > 1 {
 		steps = append(steps, byFrame)
@@ -182,11 +183,11 @@ func (r *rule) pieces(step int) [][]byte {
 	if step == byFrame {
 		var pieces [][]byte
 		for _, f := range r.send {
-			pieces = append(pieces, encode(f))
+			pieces = append(pieces, kit.Encode(f))
 		}
 		return pieces
 	}
-	all := encode(r.send...)
+	all := kit.Encode(r.send...)
 	if step == allAtOnce {
 		step = len(all)
 	}
@@ -194,12 +195,12 @@ func (r *rule) pieces(step int) [][]byte {
 }
 
 // fragments is a message in frames of size bytes.
-func fragments(op ws.OpCode, body []byte, size int) []frame {
-	var frames []frame
+func fragments(op ws.OpCode, body []byte, size int) []kit.Frame {
+	var frames []kit.Frame
 	for part := range slices.Chunk(body, size) {
-		frames = append(frames, frame{op: ws.OpContinuation, body: part, more: true})
+		frames = append(frames, kit.Frame{Op: ws.OpContinuation, Body: part, More: true})
 	}
-	frames[0].op, frames[len(frames)-1].more = op, false
+	frames[0].Op, frames[len(frames)-1].More = op, false
 	return frames
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 // lengthRules are those of section 5.2 on how long a frame is.
@@ -15,66 +17,66 @@ func lengthRules() (rules []rule) {
 		0, 1, 2, 124, 125, 126, 127, 128, 1000, 4095, 4096, 4097, 65534, 65535, 65536, 65537, 131_072, maxEcho - 1, maxEcho,
 	} {
 		for _, op := range []ws.OpCode{ws.OpText, ws.OpBinary} {
-			f := frame{op: op, body: pattern(size)}
-			rules = append(rules, rule{"5.2", fmt.Sprintf("message of %d, opcode %d", size, op), []frame{f}, []frame{f}, open})
+			f := kit.Frame{Op: op, Body: pattern(size)}
+			rules = append(rules, rule{"5.2", fmt.Sprintf("message of %d, opcode %d", size, op), []kit.Frame{f}, []kit.Frame{f}, open})
 		}
 	}
 	// The minimal number of bytes must be used for a length, and the top bit of 64
 	// must be 0.
-	for _, f := range []frame{
-		{op: ws.OpText, form: 16},
-		{op: ws.OpText, body: pattern(5), form: 16},
-		{op: ws.OpText, body: pattern(125), form: 16},
-		{op: ws.OpText, form: 64},
-		{op: ws.OpText, body: pattern(125), form: 64},
-		{op: ws.OpText, body: pattern(126), form: 64},
-		{op: ws.OpBinary, body: pattern(65535), form: 64},
-		{op: ws.OpPing, body: pattern(5), form: 16},
-		{op: ws.OpClose, form: 64},
+	for _, f := range []kit.Frame{
+		{Op: ws.OpText, Form: 16},
+		{Op: ws.OpText, Body: pattern(5), Form: 16},
+		{Op: ws.OpText, Body: pattern(125), Form: 16},
+		{Op: ws.OpText, Form: 64},
+		{Op: ws.OpText, Body: pattern(125), Form: 64},
+		{Op: ws.OpText, Body: pattern(126), Form: 64},
+		{Op: ws.OpBinary, Body: pattern(65535), Form: 64},
+		{Op: ws.OpPing, Body: pattern(5), Form: 16},
+		{Op: ws.OpClose, Form: 64},
 	} {
-		rules = append(rules, rule{"5.2", fmt.Sprintf("length %d in %d bits, opcode %d", len(f.body), f.form, f.op), []frame{f}, nil, 1002})
+		rules = append(rules, rule{"5.2", fmt.Sprintf("length %d in %d bits, opcode %d", len(f.Body), f.Form, f.Op), []kit.Frame{f}, nil, 1002})
 	}
 	for _, length := range []uint64{1 << 63, 1<<63 + 5, 1<<64 - 1} {
-		rules = append(rules, rule{"5.2", fmt.Sprintf("length %#x", length), []frame{{op: ws.OpBinary, declares: length}}, nil, 1002})
+		rules = append(rules, rule{"5.2", fmt.Sprintf("length %#x", length), []kit.Frame{{Op: ws.OpBinary, Declares: length}}, nil, 1002})
 	}
-	var many []frame
+	var many []kit.Frame
 	for i := range 200 {
-		many = append(many, text(fmt.Sprint(i)))
+		many = append(many, kit.Text(fmt.Sprint(i)))
 	}
 	return append(rules, rule{"5.2", "many messages", many, many, open})
 }
 
 // headerRules are those on what else a frame's first bytes say.
 func headerRules() (rules []rule) {
-	before := text("before")
+	before := kit.Text("before")
 	// violation is a frame that is wrong, alone, and between others that are not.
-	violation := func(section, name string, f frame) {
+	violation := func(section, name string, f kit.Frame) {
 		rules = append(rules,
-			rule{section, name, []frame{f}, nil, 1002},
-			rule{section, name + ", between others", []frame{before, f, {op: ws.OpPing}}, []frame{before}, 1002})
+			rule{section, name, []kit.Frame{f}, nil, 1002},
+			rule{section, name + ", between others", []kit.Frame{before, f, {Op: ws.OpPing}}, []kit.Frame{before}, 1002})
 	}
 	for rsv := byte(1); rsv < 8; rsv++ {
-		for _, f := range []frame{text("hello"), binaryFrame("hello"), {op: ws.OpPing}, closing(1000, "")} {
-			f.rsv = rsv << 4
-			violation("5.2", fmt.Sprintf("reserved bits %03b, opcode %d", rsv, f.op), f)
+		for _, f := range []kit.Frame{kit.Text("hello"), kit.BinaryFrame("hello"), {Op: ws.OpPing}, kit.Closing(1000, "")} {
+			f.Rsv = rsv << 4
+			violation("5.2", fmt.Sprintf("reserved bits %03b, opcode %d", rsv, f.Op), f)
 		}
 	}
 	for _, op := range []ws.OpCode{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
-		violation("5.2", fmt.Sprintf("opcode %d", op), frame{op: op})
-		violation("5.2", fmt.Sprintf("opcode %d with a payload", op), frame{op: op, body: []byte("{}")})
-		violation("5.2", fmt.Sprintf("opcode %d, not the last", op), frame{op: op, more: true})
+		violation("5.2", fmt.Sprintf("opcode %d", op), kit.Frame{Op: op})
+		violation("5.2", fmt.Sprintf("opcode %d with a payload", op), kit.Frame{Op: op, Body: []byte("{}")})
+		violation("5.2", fmt.Sprintf("opcode %d, not the last", op), kit.Frame{Op: op, More: true})
 	}
-	for _, f := range []frame{
-		text("{}"), binaryFrame("\xff"), {op: ws.OpText}, {op: ws.OpPing}, {op: ws.OpPong}, closing(1000, ""), {op: ws.OpText, body: pattern(70_000)},
+	for _, f := range []kit.Frame{
+		kit.Text("{}"), kit.BinaryFrame("\xff"), {Op: ws.OpText}, {Op: ws.OpPing}, {Op: ws.OpPong}, kit.Closing(1000, ""), {Op: ws.OpText, Body: pattern(70_000)},
 	} {
-		f.unmasked = true
-		violation("5.1", fmt.Sprintf("no mask, opcode %d of %d", f.op, len(f.body)), f)
+		f.Unmasked = true
+		violation("5.1", fmt.Sprintf("no mask, opcode %d of %d", f.Op, len(f.Body)), f)
 	}
 	for _, op := range []ws.OpCode{ws.OpPing, ws.OpPong, ws.OpClose} {
-		violation("5.5", fmt.Sprintf("fragmented, opcode %d", op), frame{op: op, more: true})
-		violation("5.5", fmt.Sprintf("opcode %d of 126", op), frame{op: op, body: pattern(126)})
-		violation("5.5", fmt.Sprintf("opcode %d of 70,000", op), frame{op: op, body: pattern(70_000)})
-		violation("5.5", fmt.Sprintf("opcode %d, said to be of 2^63-1", op), frame{op: op, declares: 1<<63 - 1})
+		violation("5.5", fmt.Sprintf("fragmented, opcode %d", op), kit.Frame{Op: op, More: true})
+		violation("5.5", fmt.Sprintf("opcode %d of 126", op), kit.Frame{Op: op, Body: pattern(126)})
+		violation("5.5", fmt.Sprintf("opcode %d of 70,000", op), kit.Frame{Op: op, Body: pattern(70_000)})
+		violation("5.5", fmt.Sprintf("opcode %d, said to be of 2^63-1", op), kit.Frame{Op: op, Declares: 1<<63 - 1})
 	}
 	return rules
 }
@@ -83,21 +85,21 @@ func headerRules() (rules []rule) {
 var controlRules = func() (rules []rule) {
 	payload := bytes.Repeat([]byte{0xff, 0}, 63)
 	for size := range 126 {
-		ping, pong := frame{op: ws.OpPing, body: payload[:size]}, frame{op: ws.OpPong, body: payload[:size]}
-		rules = append(rules, rule{"5.5.2", fmt.Sprintf("ping of %d", size), []frame{ping}, []frame{pong}, open})
+		ping, pong := kit.Frame{Op: ws.OpPing, Body: payload[:size]}, kit.Frame{Op: ws.OpPong, Body: payload[:size]}
+		rules = append(rules, rule{"5.5.2", fmt.Sprintf("ping of %d", size), []kit.Frame{ping}, []kit.Frame{pong}, open})
 	}
-	var pings, pongs []frame
+	var pings, pongs []kit.Frame
 	for i := range 10 {
-		pings = append(pings, frame{op: ws.OpPing, body: fmt.Appendf(nil, "payload %d", i)})
-		pongs = append(pongs, frame{op: ws.OpPong, body: fmt.Appendf(nil, "payload %d", i)})
+		pings = append(pings, kit.Frame{Op: ws.OpPing, Body: fmt.Appendf(nil, "payload %d", i)})
+		pongs = append(pongs, kit.Frame{Op: ws.OpPong, Body: fmt.Appendf(nil, "payload %d", i)})
 	}
-	unasked := frame{op: ws.OpPong, body: []byte("unasked")}
+	unasked := kit.Frame{Op: ws.OpPong, Body: []byte("unasked")}
 	return append(rules,
 		rule{"5.5.2", "ten pings", pings, pongs, open},
-		rule{"5.5.3", "pong that nobody asked for", []frame{unasked}, nil, open},
-		rule{"5.5.3", "empty pong that nobody asked for", []frame{{op: ws.OpPong}}, nil, open},
-		rule{"5.5.3", "pong that nobody asked for, then a ping", []frame{unasked, pings[0]}, pongs[:1], open},
-		rule{"5.5.3", "pong of 125", []frame{{op: ws.OpPong, body: payload[:125]}, pings[0]}, pongs[:1], open})
+		rule{"5.5.3", "pong that nobody asked for", []kit.Frame{unasked}, nil, open},
+		rule{"5.5.3", "empty pong that nobody asked for", []kit.Frame{{Op: ws.OpPong}}, nil, open},
+		rule{"5.5.3", "pong that nobody asked for, then a ping", []kit.Frame{unasked, pings[0]}, pongs[:1], open},
+		rule{"5.5.3", "pong of 125", []kit.Frame{{Op: ws.OpPong, Body: payload[:125]}, pings[0]}, pongs[:1], open})
 }()
 
 // fragmentRules are those of section 5.4.
@@ -120,45 +122,45 @@ func fragmentRules() (rules []rule) {
 		{"rune cut", ws.OpText, []string{"\xe2", "\x82", "\xac"}},
 		{"rune cut, nothing between", ws.OpText, []string{"price: \xf0\x9f\x98", "", "\x80 ok"}},
 	} {
-		message := frame{op: test.op, body: []byte(strings.Join(test.parts, ""))}
-		var plain, between, pongs []frame
+		message := kit.Frame{Op: test.op, Body: []byte(strings.Join(test.parts, ""))}
+		var plain, between, pongs []kit.Frame
 		for i, part := range test.parts {
-			f := frame{op: ws.OpContinuation, body: []byte(part), more: i < len(test.parts)-1}
+			f := kit.Frame{Op: ws.OpContinuation, Body: []byte(part), More: i < len(test.parts)-1}
 			if i == 0 {
-				f.op = test.op
+				f.Op = test.op
 			}
 			plain, between = append(plain, f), append(between, f)
-			if f.more && i < 5 {
+			if f.More && i < 5 {
 				ping := fmt.Appendf(nil, "between %d", i)
-				between = append(between, frame{op: ws.OpPing, body: ping}, frame{op: ws.OpPong, body: ping})
-				pongs = append(pongs, frame{op: ws.OpPong, body: ping})
+				between = append(between, kit.Frame{Op: ws.OpPing, Body: ping}, kit.Frame{Op: ws.OpPong, Body: ping})
+				pongs = append(pongs, kit.Frame{Op: ws.OpPong, Body: ping})
 			}
 		}
 		rules = append(rules,
-			rule{"5.4", test.name + " in fragments", plain, []frame{message}, open},
+			rule{"5.4", test.name + " in fragments", plain, []kit.Frame{message}, open},
 			rule{"5.4", test.name + " in fragments, control frames between", between, append(pongs, message), open})
 	}
 	for _, size := range []int{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1300} {
 		body := pattern(maxEcho)
-		rules = append(rules, rule{"5.4", fmt.Sprintf("fragments of %d", size), fragments(ws.OpText, body, size), []frame{{op: ws.OpText, body: body}}, open})
+		rules = append(rules, rule{"5.4", fmt.Sprintf("fragments of %d", size), fragments(ws.OpText, body, size), []kit.Frame{{Op: ws.OpText, Body: body}}, open})
 	}
-	first, last := frame{op: ws.OpText, body: []byte("o"), more: true}, frame{op: ws.OpContinuation, body: []byte("k")}
-	next := frame{op: ws.OpContinuation, body: []byte("{}")}
-	unended := frame{op: ws.OpContinuation, body: []byte("{}"), more: true}
+	first, last := kit.Frame{Op: ws.OpText, Body: []byte("o"), More: true}, kit.Frame{Op: ws.OpContinuation, Body: []byte("k")}
+	next := kit.Frame{Op: ws.OpContinuation, Body: []byte("{}")}
+	unended := kit.Frame{Op: ws.OpContinuation, Body: []byte("{}"), More: true}
 	for _, r := range []rule{
-		{name: "continuation of nothing", send: []frame{next}},
-		{name: "continuation of nothing, then a text", send: []frame{next, text("late")}},
-		{name: "open continuation of nothing", send: []frame{unended}},
-		{name: "open continuation of nothing, then a text", send: []frame{unended, text("late")}},
-		{name: "empty continuation of nothing", send: []frame{{op: ws.OpContinuation}}},
-		{name: "continuation after the end", send: []frame{first, last, last}, want: []frame{text("ok")}},
-		{name: "open continuation after the end", send: []frame{first, last, unended, text("late")}, want: []frame{text("ok")}},
-		{name: "text in a message", send: []frame{first, text("k")}},
-		{name: "open text in a message", send: []frame{first, first}},
-		{name: "binary in a message", send: []frame{first, binaryFrame("k")}},
-		{name: "reserved opcode in a message", send: []frame{first, {op: 3}, last}},
-		{name: "reserved bit in a continuation", send: []frame{first, {op: ws.OpContinuation, rsv: 0x40}}},
-		{name: "fragmented ping in a message", send: []frame{first, {op: ws.OpPing, more: true}, last}},
+		{name: "continuation of nothing", send: []kit.Frame{next}},
+		{name: "continuation of nothing, then a text", send: []kit.Frame{next, kit.Text("late")}},
+		{name: "open continuation of nothing", send: []kit.Frame{unended}},
+		{name: "open continuation of nothing, then a text", send: []kit.Frame{unended, kit.Text("late")}},
+		{name: "empty continuation of nothing", send: []kit.Frame{{Op: ws.OpContinuation}}},
+		{name: "continuation after the end", send: []kit.Frame{first, last, last}, want: []kit.Frame{kit.Text("ok")}},
+		{name: "open continuation after the end", send: []kit.Frame{first, last, unended, kit.Text("late")}, want: []kit.Frame{kit.Text("ok")}},
+		{name: "text in a message", send: []kit.Frame{first, kit.Text("k")}},
+		{name: "open text in a message", send: []kit.Frame{first, first}},
+		{name: "binary in a message", send: []kit.Frame{first, kit.BinaryFrame("k")}},
+		{name: "reserved opcode in a message", send: []kit.Frame{first, {Op: 3}, last}},
+		{name: "reserved bit in a continuation", send: []kit.Frame{first, {Op: ws.OpContinuation, Rsv: 0x40}}},
+		{name: "fragmented ping in a message", send: []kit.Frame{first, {Op: ws.OpPing, More: true}, last}},
 	} {
 		r.section, r.code = "5.4", 1002
 		rules = append(rules, r)
@@ -168,18 +170,18 @@ func fragmentRules() (rules []rule) {
 
 // limitRules are those of section 10.4: a server bounds what a client may send.
 func limitRules() []rule {
-	endless := append([]frame{{op: ws.OpText, more: true}},
-		slices.Repeat([]frame{{op: ws.OpContinuation, body: pattern(1000), more: true}}, maxEcho/1000+1)...)
-	part := func(n int) frame { return frame{op: ws.OpText, body: pattern(n), more: true} }
+	endless := append([]kit.Frame{{Op: ws.OpText, More: true}},
+		slices.Repeat([]kit.Frame{{Op: ws.OpContinuation, Body: pattern(1000), More: true}}, maxEcho/1000+1)...)
+	part := func(n int) kit.Frame { return kit.Frame{Op: ws.OpText, Body: pattern(n), More: true} }
 	return []rule{
-		{"10.4", "said to be one over the limit", []frame{{op: ws.OpText, declares: maxEcho + 1}}, nil, 1009},
-		{"10.4", "said to be of 4 GB", []frame{{op: ws.OpBinary, declares: 1 << 32}}, nil, 1009},
-		{"10.4", "said to be of 2^63-1", []frame{{op: ws.OpText, declares: 1<<63 - 1}}, nil, 1009},
-		{"10.4", "one over the limit", []frame{{op: ws.OpText, body: pattern(maxEcho + 1)}}, nil, 1009},
-		{"10.4", "far over the limit", []frame{{op: ws.OpBinary, body: pattern(10 * maxEcho)}}, nil, 1009},
-		{"10.4", "fragments, one over", []frame{part(maxEcho), {op: ws.OpContinuation, body: pattern(1)}}, nil, 1009},
-		{"10.4", "fragments, said to be over", []frame{part(10), {op: ws.OpContinuation, declares: maxEcho}}, nil, 1009},
-		{"10.4", "fragments, said to be of 2^63-1", []frame{part(10), {op: ws.OpContinuation, declares: 1<<63 - 1}}, nil, 1009},
+		{"10.4", "said to be one over the limit", []kit.Frame{{Op: ws.OpText, Declares: maxEcho + 1}}, nil, 1009},
+		{"10.4", "said to be of 4 GB", []kit.Frame{{Op: ws.OpBinary, Declares: 1 << 32}}, nil, 1009},
+		{"10.4", "said to be of 2^63-1", []kit.Frame{{Op: ws.OpText, Declares: 1<<63 - 1}}, nil, 1009},
+		{"10.4", "one over the limit", []kit.Frame{{Op: ws.OpText, Body: pattern(maxEcho + 1)}}, nil, 1009},
+		{"10.4", "far over the limit", []kit.Frame{{Op: ws.OpBinary, Body: pattern(10 * maxEcho)}}, nil, 1009},
+		{"10.4", "fragments, one over", []kit.Frame{part(maxEcho), {Op: ws.OpContinuation, Body: pattern(1)}}, nil, 1009},
+		{"10.4", "fragments, said to be over", []kit.Frame{part(10), {Op: ws.OpContinuation, Declares: maxEcho}}, nil, 1009},
+		{"10.4", "fragments, said to be of 2^63-1", []kit.Frame{part(10), {Op: ws.OpContinuation, Declares: 1<<63 - 1}}, nil, 1009},
 		{"10.4", "endless fragments", endless, nil, 1009},
 	}
 }

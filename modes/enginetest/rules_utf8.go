@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/gobwas/ws"
+
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
 
 var validTexts = func() []string {
@@ -72,16 +74,16 @@ func utf8Rules() (rules []rule) {
 	for _, s := range validTexts {
 		name := fmt.Sprintf("%.20q", s)
 		rules = append(rules,
-			rule{"8.1", name, []frame{text(s)}, []frame{text(s)}, open},
-			rule{"8.1", name + ", a byte a fragment", fragments(ws.OpText, []byte(s), 1), []frame{text(s)}, open})
+			rule{"8.1", name, []kit.Frame{kit.Text(s)}, []kit.Frame{kit.Text(s)}, open},
+			rule{"8.1", name + ", a byte a fragment", fragments(ws.OpText, []byte(s), 1), []kit.Frame{kit.Text(s)}, open})
 	}
 	for _, test := range invalidTexts {
 		rules = append(rules,
-			rule{"8.1", test.name, []frame{text(test.text)}, nil, 1007},
+			rule{"8.1", test.name, []kit.Frame{kit.Text(test.text)}, nil, 1007},
 			rule{"8.1", test.name + ", a byte a fragment", fragments(ws.OpText, []byte(test.text), 1), nil, 1007},
-			rule{"8.1", test.name + ", behind a message", []frame{text("before"), text(test.text)}, []frame{text("before")}, 1007},
+			rule{"8.1", test.name + ", behind a message", []kit.Frame{kit.Text("before"), kit.Text(test.text)}, []kit.Frame{kit.Text("before")}, 1007},
 			// A binary message may hold anything.
-			rule{"5.6", test.name + ", binary", []frame{binaryFrame(test.text)}, []frame{binaryFrame(test.text)}, open})
+			rule{"5.6", test.name + ", binary", []kit.Frame{kit.BinaryFrame(test.text)}, []kit.Frame{kit.BinaryFrame(test.text)}, open})
 	}
 	// What is certainly no UTF-8 fails before the rest has come, which it never
 	// does here.
@@ -89,15 +91,15 @@ func utf8Rules() (rules []rule) {
 		"surrogate": "\xed\xa0", "above U+10FFFF": "\xf4\x90", "overlong": "\xe0\x80", "overlong of 4": "\xf0\x8f", "lone continuation": "\x80",
 		"never a start": "\xc0", "start of 5": "\xf8", "start, then text": "\xe2a",
 	} {
-		ok := frame{op: ws.OpText, body: []byte("κόσμε ok \xe2\x82"), more: true}
+		ok := kit.Frame{Op: ws.OpText, Body: []byte("κόσμε ok \xe2\x82"), More: true}
 		rules = append(rules,
-			rule{"8.1", name + " fails in the middle of a frame", []frame{{op: ws.OpText, body: []byte("ok " + start), declares: 10_000}}, nil, 1007},
-			rule{"8.1", name + " fails in the middle of a fragment", []frame{{op: ws.OpText, body: []byte("ok " + start), declares: 10_000, more: true}}, nil, 1007},
-			rule{"8.1", name + " fails between fragments", []frame{{op: ws.OpText, body: []byte("ok " + start), more: true}}, nil, 1007},
-			rule{"8.1", name + " fails across fragments", []frame{ok, {op: ws.OpContinuation, body: []byte("\xac" + start), declares: 10_000, more: true}}, nil, 1007},
-			rule{"8.1", name + " fails across fragments, a ping between", []frame{
-				ok, {op: ws.OpPing}, {op: ws.OpContinuation, body: []byte("\xac" + start), more: true},
-			}, []frame{{op: ws.OpPong}}, 1007})
+			rule{"8.1", name + " fails in the middle of a frame", []kit.Frame{{Op: ws.OpText, Body: []byte("ok " + start), Declares: 10_000}}, nil, 1007},
+			rule{"8.1", name + " fails in the middle of a fragment", []kit.Frame{{Op: ws.OpText, Body: []byte("ok " + start), Declares: 10_000, More: true}}, nil, 1007},
+			rule{"8.1", name + " fails between fragments", []kit.Frame{{Op: ws.OpText, Body: []byte("ok " + start), More: true}}, nil, 1007},
+			rule{"8.1", name + " fails across fragments", []kit.Frame{ok, {Op: ws.OpContinuation, Body: []byte("\xac" + start), Declares: 10_000, More: true}}, nil, 1007},
+			rule{"8.1", name + " fails across fragments, a ping between", []kit.Frame{
+				ok, {Op: ws.OpPing}, {Op: ws.OpContinuation, Body: []byte("\xac" + start), More: true},
+			}, []kit.Frame{{Op: ws.OpPong}}, 1007})
 	}
 	return rules
 }

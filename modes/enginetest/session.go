@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
 
@@ -26,13 +27,13 @@ var sessionCases = []suiteCase{
 	{"session/protobuf", testProtobuf},
 }
 
-func testConnectReply(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testConnectReply(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	ids := map[string]bool{}
 	for range 10 {
-		r := n.open(t, modes.PathCentrifuge).connect()
-		if r.Version != version || r.Ping != 0 || r.Pong {
-			t.Errorf("connect: got %+v, want version %q and no pings", r, version)
+		r := n.Open(t, modes.PathCentrifuge).Connect()
+		if r.Version != kit.Version || r.Ping != 0 || r.Pong {
+			t.Errorf("connect: got %+v, want version %q and no pings", r, kit.Version)
 		}
 		ids[r.Client] = true
 	}
@@ -75,112 +76,112 @@ var answers = []struct {
 	{`{"id":26,"subscribe":{"channel":"unknown fields","frob":[1,{"a":null}]},"nicate":"\u00e9"}`, 0},
 }
 
-func testAnswers(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.session(t)
+func testAnswers(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Session(t)
 	for _, test := range answers {
-		c.send(text(test.command))
-		r := c.next()
+		c.Send(kit.Text(test.command))
+		r := c.Next()
 		if r.Id == 0 || !strings.Contains(test.command, fmt.Sprint(r.Id)) {
-			t.Fatalf("%s: got %s", test.command, show(r))
+			t.Fatalf("%s: got %s", test.command, kit.Show(r))
 		}
 		if got := r.GetError().GetCode(); got != test.code {
-			t.Errorf("%s: got %s, want code %d", test.command, show(r), test.code)
+			t.Errorf("%s: got %s, want code %d", test.command, kit.Show(r), test.code)
 		}
 	}
 	// A message without answer changes nothing.
-	c.send(text(`{"send":{"data":{}}}`))
-	c.lastID = 100
-	c.roundTrip()
-	c.leave()
-	n.settle(t)
+	c.Send(kit.Text(`{"send":{"data":{}}}`))
+	c.LastID = 100
+	c.RoundTrip()
+	c.Leave()
+	n.Settle(t)
 }
 
 // Commands in one frame are answered each; a line feed after the last is no
 // further command.
-func testSeveralCommands(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.open(t, modes.PathCentrifuge)
-	c.send(text(`{"id":1,"connect":{}}` + "\n" + `{"id":2,"subscribe":{"channel":"a"}}` + "\n" +
+func testSeveralCommands(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Open(t, modes.PathCentrifuge)
+	c.Send(kit.Text(`{"id":1,"connect":{}}` + "\n" + `{"id":2,"subscribe":{"channel":"a"}}` + "\n" +
 		`{"id":3,"subscribe":{"channel":"b"}}` + "\n" + `{"id":4,"ping":{}}` + "\r\n" + `{"id":5,"frob":{}}` + "\n"))
 	seen := map[uint32]bool{}
 	for range 5 {
-		r := c.next()
+		r := c.Next()
 		if seen[r.Id] || (r.Error != nil) != (r.Id == 5) {
-			t.Errorf("got %s", show(r))
+			t.Errorf("got %s", kit.Show(r))
 		}
 		seen[r.Id] = true
 	}
 	for _, channel := range []string{"a", "b"} {
-		n.bus.publish(channel, "1")
-		c.expectPush(channel, "1")
+		n.Bus.Send(channel, "1")
+		c.ExpectPush(channel, "1")
 	}
 	var lines []string
 	for i := range 1000 {
 		lines = append(lines, fmt.Sprintf(`{"id":%d,"ping":{}}`, 1000+i))
 	}
-	c.send(text(strings.Join(lines, "\n")))
+	c.Send(kit.Text(strings.Join(lines, "\n")))
 	for i := range uint32(1000) {
-		if r := c.next(); r.Id != 1000+i || r.Ping == nil {
-			t.Fatalf("got %s, want the answer to ping %d", show(r), 1000+i)
+		if r := c.Next(); r.Id != 1000+i || r.Ping == nil {
+			t.Fatalf("got %s, want the answer to ping %d", kit.Show(r), 1000+i)
 		}
 	}
 }
 
-func testConnectSubs(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	c := n.open(t, modes.PathCentrifuge)
-	if r := c.connect("a", "b", "c"); r.Subs["a"] == nil || r.Subs["b"] == nil || r.Subs["c"] == nil {
+func testConnectSubs(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	c := n.Open(t, modes.PathCentrifuge)
+	if r := c.Connect("a", "b", "c"); r.Subs["a"] == nil || r.Subs["b"] == nil || r.Subs["c"] == nil {
 		t.Errorf("connect: got subs %v, want a, b, c", r.Subs)
 	}
 	for _, channel := range []string{"a", "b", "c"} {
-		n.bus.publish(channel, "1")
-		c.expectPush(channel, "1")
-		if id := c.post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: channel}}); true {
-			c.expectError(id, 105)
+		n.Bus.Send(channel, "1")
+		c.ExpectPush(channel, "1")
+		if id := c.Post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: channel}}); true {
+			c.ExpectError(id, 105)
 		}
 	}
-	if got := n.stats.Subscriptions.Load(); got != 3 {
+	if got := n.Stats.Subscriptions.Load(); got != 3 {
 		t.Errorf("%d subscriptions are counted, want 3", got)
 	}
-	c.leave()
-	n.settle(t)
+	c.Leave()
+	n.Settle(t)
 
 	// All channels or none; the client may try again.
-	c = n.open(t, modes.PathCentrifuge)
-	c.send(text(`{"id":1,"connect":{"subs":{"good":{},"":{}}}}`))
-	c.expectError(1, 107)
-	release := n.bus.hold("bad")
-	c.send(text(`{"id":2,"connect":{"subs":{"good":{},"bad":{},"also good":{}}}}`))
-	n.bus.awaitWaiting(t, "bad")
-	release(errRefused)
-	c.expectError(2, 100)
-	await(t, "no reference after a failed connect", func() (bool, string) {
-		got := n.bus.references()
+	c = n.Open(t, modes.PathCentrifuge)
+	c.Send(kit.Text(`{"id":1,"connect":{"subs":{"good":{},"":{}}}}`))
+	c.ExpectError(1, 107)
+	release := n.Bus.Hold("bad")
+	c.Send(kit.Text(`{"id":2,"connect":{"subs":{"good":{},"bad":{},"also good":{}}}}`))
+	n.Bus.AwaitWaiting(t, "bad")
+	release(kit.ErrRefused)
+	c.ExpectError(2, 100)
+	kit.Await(t, "no reference after a failed connect", func() (bool, string) {
+		got := n.Bus.References()
 		return got == 0, fmt.Sprint(got)
 	})
-	c.lastID = 2
-	c.connect("good")
-	n.bus.publish("good", "2")
-	c.expectPush("good", "2")
+	c.LastID = 2
+	c.Connect("good")
+	n.Bus.Send("good", "2")
+	c.ExpectPush("good", "2")
 }
 
 // A client whose connect failed may try again, until the time for connecting is
 // over.
-func testConnectAgain(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
-	release := n.bus.hold("bad")
+func testConnectAgain(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.HandshakeTimeout = kit.ShortTimeout })
+	release := n.Bus.Hold("bad")
 	// From before the deadline was set, so that waiting longer than the server
 	// cannot fail the case.
 	begun := time.Now()
-	c := n.open(t, modes.PathCentrifuge)
-	c.send(text(`{"id":1,"connect":{"subs":{"bad":{}}}}`))
-	n.bus.awaitWaiting(t, "bad")
-	release(errRefused)
-	c.expectError(1, 100)
-	c.expectClose(int(wire.DisconnectStale.Code))
-	if had := time.Since(begun); had < n.limits.HandshakeTimeout {
-		t.Errorf("closed after %v, want %v or more", had, n.limits.HandshakeTimeout)
+	c := n.Open(t, modes.PathCentrifuge)
+	c.Send(kit.Text(`{"id":1,"connect":{"subs":{"bad":{}}}}`))
+	n.Bus.AwaitWaiting(t, "bad")
+	release(kit.ErrRefused)
+	c.ExpectError(1, 100)
+	c.ExpectClose(int(wire.DisconnectStale.Code))
+	if had := time.Since(begun); had < n.Limits.HandshakeTimeout {
+		t.Errorf("closed after %v, want %v or more", had, n.Limits.HandshakeTimeout)
 	}
 }
 
@@ -217,188 +218,188 @@ var ends = []struct {
 	{"deep", `{"id":2,"rpc":{"data":` + strings.Repeat("[", 30_000) + `}}`, true, wire.DisconnectBadRequest},
 }
 
-func testSessionEnds(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testSessionEnds(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, test := range ends {
 		t.Run(test.name, func(t *testing.T) {
-			c := n.open(t, modes.PathCentrifuge)
+			c := n.Open(t, modes.PathCentrifuge)
 			if test.connected {
-				c.connect("news")
+				c.Connect("news")
 			}
-			c.send(text(test.message))
-			f := c.frame()
-			if f.op != ws.OpClose || len(f.body) < 2 || string(f.body[2:]) != test.want.Reason {
-				t.Errorf("got frame op %#x %s, want the close frame of %v", f.op, closeText(f), test.want)
+			c.Send(kit.Text(test.message))
+			f := c.Frame()
+			if f.Op != ws.OpClose || len(f.Body) < 2 || string(f.Body[2:]) != test.want.Reason {
+				t.Errorf("got frame op %#x %s, want the close frame of %v", f.Op, kit.CloseText(f), test.want)
 			}
-			c.finish(int(test.want.Code), f)
+			c.Finish(int(test.want.Code), f)
 		})
 	}
 	t.Run("what came before is answered", func(t *testing.T) {
-		c := n.session(t)
-		c.send(text(`{"id":2,"ping":{}}` + "\n" + `hello` + "\n" + `{"id":3,"ping":{}}`))
-		if r := c.next(); r.Id != 2 || r.Ping == nil {
-			t.Errorf("got %s, want the answer to the command before", show(r))
+		c := n.Session(t)
+		c.Send(kit.Text(`{"id":2,"ping":{}}` + "\n" + `hello` + "\n" + `{"id":3,"ping":{}}`))
+		if r := c.Next(); r.Id != 2 || r.Ping == nil {
+			t.Errorf("got %s, want the answer to the command before", kit.Show(r))
 		}
-		c.expectClose(int(wire.DisconnectBadRequest.Code))
+		c.ExpectClose(int(wire.DisconnectBadRequest.Code))
 	})
 }
 
-func testSessionLimits(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.MaxChannels = 3 })
-	c := n.session(t)
+func testSessionLimits(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.MaxChannels = 3 })
+	c := n.Session(t)
 	for _, channel := range []string{"a", "b", "c"} {
-		c.subscribe(channel)
+		c.Subscribe(channel)
 	}
-	c.expectError(c.post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: "d"}}), 106)
-	c.unsubscribe("b")
-	c.subscribe("d")
+	c.ExpectError(c.Post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: "d"}}), 106)
+	c.Unsubscribe("b")
+	c.Subscribe("d")
 
 	// What is not confirmed yet counts, or a client could ask for any number.
-	release := n.bus.hold("w", "x", "y", "z")
-	greedy := n.session(t)
+	release := n.Bus.Hold("w", "x", "y", "z")
+	greedy := n.Session(t)
 	var ids []uint32
 	for _, channel := range []string{"w", "x", "y", "z"} {
-		ids = append(ids, greedy.post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: channel}}))
+		ids = append(ids, greedy.Post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: channel}}))
 	}
-	n.bus.awaitWaiting(t, "w")
+	n.Bus.AwaitWaiting(t, "w")
 	release(nil)
-	greedy.expectError(ids[3], 106)
+	greedy.ExpectError(ids[3], 106)
 	for _, id := range ids[:3] {
-		if r := greedy.reply(id); r.Subscribe == nil {
-			t.Errorf("got %s, want a subscribe reply", show(r))
+		if r := greedy.Reply(id); r.Subscribe == nil {
+			t.Errorf("got %s, want a subscribe reply", kit.Show(r))
 		}
 	}
 
-	many := n.open(t, modes.PathCentrifuge)
-	many.send(text(`{"id":1,"connect":{"subs":{"a":{},"b":{},"c":{},"d":{}}}}`))
-	many.expectError(1, 106)
+	many := n.Open(t, modes.PathCentrifuge)
+	many.Send(kit.Text(`{"id":1,"connect":{"subs":{"a":{},"b":{},"c":{},"d":{}}}}`))
+	many.ExpectError(1, 106)
 }
 
 // However much one client publishes while Redis is slow, its share of the bus is
 // bounded; each publish is answered, and others have their own share.
-func testPublishShare(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.ClientPublish = true })
-	clients := []*client{n.session(t), n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)}
-	clients[1].connect()
+func testPublishShare(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.ClientPublish = true })
+	clients := []*kit.Client{n.Session(t), n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)}
+	clients[1].Connect()
 	for size, share := range map[int]int{1: 255, 60_000: 8} {
 		const each = 300
 		data := protocol.Raw(`"` + strings.Repeat("x", size) + `"`)
-		release := n.bus.holdPublish()
+		release := n.Bus.HoldPublish()
 		waiting := 0
 		for _, c := range clients {
 			for range each {
-				c.post(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: data}})
+				c.Post(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "news", Data: data}})
 			}
 			for range each - share {
-				if r := c.next(); r.GetError().GetCode() != 111 || !r.Error.Temporary {
-					t.Fatalf("%d bytes: got %s, want error 111, temporary", size, show(r))
+				if r := c.Next(); r.GetError().GetCode() != 111 || !r.Error.Temporary {
+					t.Fatalf("%d bytes: got %s, want error 111, temporary", size, kit.Show(r))
 				}
 			}
-			c.roundTrip()
-			if waiting += share; n.bus.heldPublishes() != waiting {
-				t.Errorf("%d bytes: %d publishes are on their way, want %d", size, n.bus.heldPublishes(), waiting)
+			c.RoundTrip()
+			if waiting += share; n.Bus.HeldPublishes() != waiting {
+				t.Errorf("%d bytes: %d publishes are on their way, want %d", size, n.Bus.HeldPublishes(), waiting)
 			}
 		}
 		release()
 		for _, c := range clients {
 			for range share {
-				if r := c.next(); r.Publish == nil {
-					t.Fatalf("%d bytes: got %s, want the reply to a publish", size, show(r))
+				if r := c.Next(); r.Publish == nil {
+					t.Fatalf("%d bytes: got %s, want the reply to a publish", size, kit.Show(r))
 				}
 			}
 		}
 	}
 }
 
-func testClientPublish(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.ClientPublish = true })
-	publisher, subscriber := n.session(t), n.session(t, "news")
+func testClientPublish(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.ClientPublish = true })
+	publisher, subscriber := n.Session(t), n.Session(t, "news")
 	publish := func(channel, data string) *protocol.Reply {
-		return publisher.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: channel, Data: protocol.Raw(data)}})
+		return publisher.Call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: channel, Data: protocol.Raw(data)}})
 	}
 	for _, data := range []string{`{"hello":"world"}`, `1`, `"text"`, `null`, `[1,2]`} {
 		if r := publish("news", data); r.Publish == nil {
-			t.Errorf("publish %s: got %s", data, show(r))
+			t.Errorf("publish %s: got %s", data, kit.Show(r))
 		}
-		subscriber.expectPush("news", data)
+		subscriber.ExpectPush("news", data)
 	}
 	if r := publish("", `1`); r.GetError().GetCode() != 107 {
-		t.Errorf("publish to no channel: got %s, want error 107", show(r))
+		t.Errorf("publish to no channel: got %s, want error 107", kit.Show(r))
 	}
-	publisher.send(text(`{"id":90,"publish":{"channel":"news"}}`))
-	publisher.expectError(90, 107)
-	n.bus.refusePublish(true)
+	publisher.Send(kit.Text(`{"id":90,"publish":{"channel":"news"}}`))
+	publisher.ExpectError(90, 107)
+	n.Bus.RefusePublish(true)
 	if r := publish("news", `2`); r.GetError().GetCode() != 100 {
-		t.Errorf("publish while Redis refuses: got %s, want error 100", show(r))
+		t.Errorf("publish while Redis refuses: got %s, want error 100", kit.Show(r))
 	}
-	n.bus.refusePublish(false)
+	n.Bus.RefusePublish(false)
 
 	// One client's publications keep their order, and come to itself, too.
-	publisher.subscribe("own")
-	publisher.publishMany("own", 10)
+	publisher.Subscribe("own")
+	publishMany(publisher, "own", 10)
 
 	// A client that leaves while its publication is on its way leaves nothing.
 	for range 20 {
-		c := n.session(t, "left")
-		c.post(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "left", Data: protocol.Raw("1")}})
-		c.reset()
+		c := n.Session(t, "left")
+		c.Post(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "left", Data: protocol.Raw("1")}})
+		c.Reset()
 	}
-	publisher.leave()
-	subscriber.leave()
-	n.settle(t)
+	publisher.Leave()
+	subscriber.Leave()
+	n.Settle(t)
 }
 
 // publishMany publishes numbers to a channel that the client is subscribed to, in
 // batches that no queue is too short for, and takes replies and publications.
-func (c *client) publishMany(channel string, batches int) {
-	c.t.Helper()
+func publishMany(c *kit.Client, channel string, batches int) {
+	c.T.Helper()
 	for batch := range batches {
 		for i := batch * window; i < (batch+1)*window; i++ {
-			c.send(text(fmt.Sprintf(`{"id":%d,"publish":{"channel":%q,"data":%d}}`, 1000+i, channel, i)))
+			c.Send(kit.Text(fmt.Sprintf(`{"id":%d,"publish":{"channel":%q,"data":%d}}`, 1000+i, channel, i)))
 		}
 		for i := batch * window; i < (batch+1)*window; i++ {
-			if r := c.reply(uint32(1000 + i)); r.Publish == nil {
-				c.t.Fatalf("got %s, want a publish reply", show(r))
+			if r := c.Reply(uint32(1000 + i)); r.Publish == nil {
+				c.T.Fatalf("got %s, want a publish reply", kit.Show(r))
 			}
 		}
 		for i := batch * window; i < (batch+1)*window; i++ {
-			c.expectPush(channel, fmt.Sprint(i))
+			c.ExpectPush(channel, fmt.Sprint(i))
 		}
 	}
 }
 
-func testProtobuf(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.rules.ClientPublish = true })
-	c := n.open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
-	if r := c.connect("a"); r.Version != version {
+func testProtobuf(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Rules.ClientPublish = true })
+	c := n.Open(t, modes.PathCentrifuge, "Sec-WebSocket-Protocol: "+wire.ProtobufSubprotocol)
+	if r := c.Connect("a"); r.Version != kit.Version {
 		t.Errorf("connect: got %+v", r)
 	}
-	c.subscribe("b")
-	c.roundTrip()
-	c.expectError(c.post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: "a"}}), 105)
-	c.expectError(c.post(&protocol.Command{Rpc: &protocol.RPCRequest{}}), 108)
-	json := n.session(t, "a", "b")
+	c.Subscribe("b")
+	c.RoundTrip()
+	c.ExpectError(c.Post(&protocol.Command{Subscribe: &protocol.SubscribeRequest{Channel: "a"}}), 105)
+	c.ExpectError(c.Post(&protocol.Command{Rpc: &protocol.RPCRequest{}}), 108)
+	json := n.Session(t, "a", "b")
 	for _, data := range []string{`{"hello":"world"}`, "no JSON", string(pattern(70_000))} {
-		n.bus.publish("a", data)
-		c.expectPush("a", data)
+		n.Bus.Send("a", data)
+		c.ExpectPush("a", data)
 		want := data
 		if data[0] != '{' {
 			want = `"` + data + `"`
 		}
-		json.expectPush("a", want)
+		json.ExpectPush("a", want)
 	}
-	if r := c.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "b", Data: protocol.Raw("7")}}); r.Publish == nil {
-		t.Errorf("publish: got %s", show(r))
+	if r := c.Call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: "b", Data: protocol.Raw("7")}}); r.Publish == nil {
+		t.Errorf("publish: got %s", kit.Show(r))
 	}
-	c.expectPush("b", "7")
-	json.expectPush("b", "7")
-	c.unsubscribe("b")
+	c.ExpectPush("b", "7")
+	json.ExpectPush("b", "7")
+	c.Unsubscribe("b")
 
 	// Several commands in one message.
-	first, second := c.encode(&protocol.Command{Id: 50, Ping: &protocol.PingRequest{}}), c.encode(&protocol.Command{Id: 51, Ping: &protocol.PingRequest{}})
-	c.send(binaryFrame(string(first.body) + string(second.body)))
-	c.reply(50)
-	c.reply(51)
-	c.send(binaryFrame("\xff\xff\xff"))
-	c.expectClose(int(wire.DisconnectBadRequest.Code))
+	first, second := c.Encode(&protocol.Command{Id: 50, Ping: &protocol.PingRequest{}}), c.Encode(&protocol.Command{Id: 51, Ping: &protocol.PingRequest{}})
+	c.Send(kit.BinaryFrame(string(first.Body) + string(second.Body)))
+	c.Reply(50)
+	c.Reply(51)
+	c.Send(kit.BinaryFrame("\xff\xff\xff"))
+	c.ExpectClose(int(wire.DisconnectBadRequest.Code))
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/protocol/session"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -27,8 +28,8 @@ func FuzzSessions(f *testing.F) {
 	for seed := range uint64(60) {
 		f.Add(randomProgram(seed), seed)
 	}
-	p := startPair(f, func(s *setup) {
-		s.rules = session.Rules{Version: version, MaxChannels: 3, MaxChannelLength: 20, ClientPublish: true}
+	p := startPair(f, func(s *kit.Setup) {
+		s.Rules = session.Rules{Version: kit.Version, MaxChannels: 3, MaxChannelLength: 20, ClientPublish: true}
 	})
 	f.Fuzz(func(t *testing.T, program []byte, seed uint64) {
 		c := choices(program)
@@ -37,11 +38,11 @@ func FuzzSessions(f *testing.F) {
 			target, encoding = modes.PathCentrifuge+"?format=protobuf", wire.Protobuf
 		}
 		messages := c.messages(encoding)
-		p.same(t, fmt.Sprintf("%q to %s, seed %d", messages, target, seed), func(t *testing.T, n *node) outcome {
-			client := n.open(t, target)
-			defer client.leave()
-			client.protocol = encoding
-			return client.converse(messages, seed)
+		p.same(t, fmt.Sprintf("%q to %s, seed %d", messages, target, seed), func(t *testing.T, n *kit.Node) outcome {
+			client := n.Open(t, target)
+			defer client.Leave()
+			client.Protocol = encoding
+			return converse(client, messages, seed)
 		})
 	})
 }
@@ -106,28 +107,28 @@ func encodeCommand(encoding wire.Protocol, command string) []byte {
 
 // converse sends messages, each when the one before is answered, in fragments that
 // the seed decides, and then the end of the stream.
-func (c *client) converse(messages [][]byte, seed uint64) outcome {
-	c.t.Helper()
+func converse(c *kit.Client, messages [][]byte, seed uint64) outcome {
+	c.T.Helper()
 	var o outcome
 	for i, message := range messages {
 		op := ws.OpText
-		if c.protocol == wire.Protobuf {
+		if c.Protocol == wire.Protobuf {
 			op = ws.OpBinary
 		}
-		frames := []frame{{op: op, body: message}}
+		frames := []kit.Frame{{Op: op, Body: message}}
 		if len(message) > 0 {
 			frames = fragments(op, message, 1+int(seed>>i)%len(message))
 		}
 		// The session may have ended, which the next read shows.
-		if err := c.tryWrite(encode(frames...)); err != nil && !ended(err) {
-			c.t.Errorf("after %v: write: %v", o, err)
+		if err := c.TryWrite(kit.Encode(frames...)); err != nil && !kit.Ended(err) {
+			c.T.Errorf("after %v: write: %v", o, err)
 			return o
 		}
 		// Every command with an id has one reply, unless the session ends.
 		due := 0
 		var command protocol.Command
-		rest, err := wire.Next(c.protocol, bytes.Clone(message), &command)
-		for ; err == nil; rest, err = wire.Next(c.protocol, rest, &command) {
+		rest, err := wire.Next(c.Protocol, bytes.Clone(message), &command)
+		for ; err == nil; rest, err = wire.Next(c.Protocol, rest, &command) {
 			if command.Id != 0 {
 				due++
 			}
@@ -144,13 +145,13 @@ func (c *client) converse(messages [][]byte, seed uint64) outcome {
 			due = toTheEnd
 		case due == 0:
 			// The pong shows that the server is done with what has no answer.
-			if err := c.tryWrite(encode(frame{op: ws.OpPing})); err != nil && !ended(err) {
-				c.t.Errorf("after %v: write: %v", o, err)
+			if err := c.TryWrite(kit.Encode(kit.Frame{Op: ws.OpPing})); err != nil && !kit.Ended(err) {
+				c.T.Errorf("after %v: write: %v", o, err)
 				return o
 			}
 			due = 1
 		}
-		replies, end := c.replies(due)
+		replies, end := readReplies(c, due)
 		if end != "" {
 			// What is answered beside the end of the session is left to chance,
 			// if it has to wait for Redis.
@@ -160,37 +161,37 @@ func (c *client) converse(messages [][]byte, seed uint64) outcome {
 		slices.Sort(replies)
 		o.frames = append(o.frames, replies...)
 	}
-	if err := c.conn.CloseWrite(); err != nil && !ended(err) {
-		c.t.Errorf("close: %v", err)
+	if err := c.Conn.CloseWrite(); err != nil && !kit.Ended(err) {
+		c.T.Errorf("close: %v", err)
 	}
-	_, o.end = c.replies(toTheEnd)
+	_, o.end = readReplies(c, toTheEnd)
 	return o
 }
 
 // toTheEnd is more replies than come.
 const toTheEnd = 1 << 30
 
-// replies reads due replies or pongs, or all to the end of the connection. Pushes are
+// readReplies reads due replies or pongs, or all to the end of the connection. Pushes are
 // left out: they are in no order with replies.
-func (c *client) replies(due int) (replies []string, end string) {
-	c.t.Helper()
+func readReplies(c *kit.Client, due int) (replies []string, end string) {
+	c.T.Helper()
 	for len(replies) < due {
-		f, err := c.tryFrame()
+		f, err := c.TryFrame()
 		switch {
-		case ended(err):
+		case kit.Ended(err):
 			return replies, "end without close"
 		case err != nil:
-			c.t.Errorf("after %q: %v", replies, err)
+			c.T.Errorf("after %q: %v", replies, err)
 			return replies, "no reply"
-		case f.op == ws.OpClose:
-			return replies, fmt.Sprintf("close %d %q", closeCode(f), f.body)
-		case f.op == ws.OpPong:
+		case f.Op == ws.OpClose:
+			return replies, fmt.Sprintf("close %d %q", kit.CloseCode(f), f.Body)
+		case f.Op == ws.OpPong:
 			replies = append(replies, "pong")
 			continue
 		}
-		decoded, err := decode(c.protocol, f)
+		decoded, err := kit.Decode(c.Protocol, f)
 		if err != nil {
-			c.t.Errorf("after %q: %s: %v", replies, brief(f.body), err)
+			c.T.Errorf("after %q: %s: %v", replies, kit.Brief(f.Body), err)
 			return replies, "no reply"
 		}
 		for _, r := range decoded {
@@ -200,7 +201,7 @@ func (c *client) replies(due int) (replies []string, end string) {
 			if r.Connect != nil {
 				r.Connect.Client = ""
 			}
-			replies = append(replies, show(r))
+			replies = append(replies, kit.Show(r))
 		}
 	}
 	return replies, ""

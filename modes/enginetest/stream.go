@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/handshake"
 	"github.com/tandem-ws/tandem/modes/protocol/wire"
 )
@@ -30,63 +31,63 @@ var streamCases = []suiteCase{
 	{"stream/client leaves", testStreamLeaves},
 }
 
-func testStreamConfirmation(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for path, p := range streams {
+func testStreamConfirmation(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	for path, p := range kit.Streams {
 		t.Run(path, func(t *testing.T) {
 			held := "held " + p.String()
-			release := n.bus.hold(held)
-			c := n.dial(t)
-			c.write(get(path + "?channel=other&channel=" + url.QueryEscape(held)).bytes())
-			n.bus.awaitWaiting(t, held)
+			release := n.Bus.Hold(held)
+			c := n.Dial(t)
+			c.Write(kit.Get(path + "?channel=other&channel=" + url.QueryEscape(held)).Bytes())
+			n.Bus.AwaitWaiting(t, held)
 			// The whole exchange of another connection takes longer than an answer would.
-			other := n.session(t, "other")
-			n.bus.publish("other", "1")
-			other.expectPush("other", "1")
-			c.expectSilence()
+			other := n.Session(t, "other")
+			n.Bus.Send("other", "1")
+			other.ExpectPush("other", "1")
+			c.ExpectSilence()
 			release(nil)
-			c.expectStream(p)
-			n.bus.publish("other", "2")
-			c.expectEvent("2")
-			n.bus.publish(held, "3")
-			c.expectEvent("3")
+			c.ExpectStream(p)
+			n.Bus.Send("other", "2")
+			c.ExpectEvent("2")
+			n.Bus.Send(held, "3")
+			c.ExpectEvent("3")
 		})
 	}
-	release := n.bus.hold("bad")
-	c := n.dial(t)
-	c.write(get(modes.PathSSE + "?channel=good&channel=bad").bytes())
-	n.bus.awaitWaiting(t, "bad")
-	release(errRefused)
-	c.expectRefusal(http.StatusServiceUnavailable)
-	c.expectEnd()
-	awaitCount(t, n.stats.Refused, handshake.RefusedUnavailable.Reason, 1)
-	n.settle(t)
+	release := n.Bus.Hold("bad")
+	c := n.Dial(t)
+	c.Write(kit.Get(modes.PathSSE + "?channel=good&channel=bad").Bytes())
+	n.Bus.AwaitWaiting(t, "bad")
+	release(kit.ErrRefused)
+	c.ExpectRefusal(http.StatusServiceUnavailable)
+	c.ExpectEnd()
+	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedUnavailable.Reason, 1)
+	n.Settle(t)
 }
 
-func testStreamChannels(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testStreamChannels(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	odd := "a&b=c d/\u65b0"
-	for path := range streams {
-		c := n.openStream(t, path+"?channel=a&channel=b&channel=a&x=y&channel="+url.QueryEscape(odd))
+	for path := range kit.Streams {
+		c := n.OpenStream(t, path+"?channel=a&channel=b&channel=a&x=y&channel="+url.QueryEscape(odd))
 		for i, channel := range []string{"a", "b", odd} {
-			n.bus.publish(channel, strconv.Itoa(i))
-			c.expectEvent(strconv.Itoa(i))
+			n.Bus.Send(channel, strconv.Itoa(i))
+			c.ExpectEvent(strconv.Itoa(i))
 		}
-		if got := n.stats.Subscriptions.Load(); got != 3 {
+		if got := n.Stats.Subscriptions.Load(); got != 3 {
 			t.Errorf("%d subscriptions are counted, want 3", got)
 		}
-		c.leave()
-		n.settle(t)
+		c.Leave()
+		n.Settle(t)
 	}
-	p := n.publishAlways(t, "news")
-	together(t, 10, func(t tester, i int) {
+	p := n.PublishAlways(t, "news")
+	kit.Together(t, 10, func(t kit.Tester, i int) {
 		path := []string{modes.PathSSE, modes.PathStream}[i%2]
 		for range 5 {
-			c := n.openStream(t, path+"?channel=news")
-			next := p.next.Load()
+			c := n.OpenStream(t, path+"?channel=news")
+			next := p.Next.Load()
 			first := int64(-1)
 			for i := range int64(20) {
-				number, err := strconv.ParseInt(c.event().data, 10, 64)
+				number, err := strconv.ParseInt(c.Event().Data, 10, 64)
 				if err != nil {
 					t.Fatalf("payload: %v", err)
 				}
@@ -97,7 +98,7 @@ func testStreamChannels(t *testing.T, build Build) {
 					t.Fatalf("got %d as message %d after %d, which follows the 200 at %d", number, i, first, next)
 				}
 			}
-			c.leave()
+			c.Leave()
 		}
 	})
 }
@@ -119,15 +120,15 @@ var streamPayloads = map[string]struct{ payload, event, line string }{
 	"large":              {strings.Repeat("x", 200_000), strings.Repeat("x", 200_000), `"` + strings.Repeat("x", 200_000) + `"`},
 }
 
-func testStreamPayloads(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	sse, stream := n.openStream(t, modes.PathSSE+"?channel=news"), n.openStream(t, modes.PathStream+"?channel=news")
+func testStreamPayloads(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	sse, stream := n.OpenStream(t, modes.PathSSE+"?channel=news"), n.OpenStream(t, modes.PathStream+"?channel=news")
 	for name, test := range streamPayloads {
-		n.bus.publish("news", test.payload)
-		if got := sse.event(); got != (event{data: test.event}) {
+		n.Bus.Send("news", test.payload)
+		if got := sse.Event(); got != (kit.Event{Data: test.event}) {
 			t.Errorf("%s: got %.100q, want event %.100q", name, got, test.event)
 		}
-		got := stream.event().data
+		got := stream.Event().Data
 		if test.line == "" {
 			// How a string is escaped is up to the encoder.
 			if value, err := strconv.Unquote(got); err != nil || value != test.payload {
@@ -137,89 +138,89 @@ func testStreamPayloads(t *testing.T, build Build) {
 			t.Errorf("%s: got %.100s, want line %.100s", name, got, test.line)
 		}
 	}
-	if got := n.stats.Repaired.Load(); got != 1 {
+	if got := n.Stats.Repaired.Load(); got != 1 {
 		t.Errorf("%d publications are counted as repaired, want 1", got)
 	}
 }
 
 // A burst arrives whole and in order in all protocols, whatever is joined.
-func testStreamBeside(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	var clients []*client
+func testStreamBeside(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	var clients []*kit.Client
 	for range 3 {
-		clients = append(clients, n.openStream(t, modes.PathSSE+"?channel=news"), n.openStream(t, modes.PathStream+"?channel=news"),
-			n.open(t, modes.PathRaw+"?channel=news"), n.session(t, "news"))
+		clients = append(clients, n.OpenStream(t, modes.PathSSE+"?channel=news"), n.OpenStream(t, modes.PathStream+"?channel=news"),
+			n.Open(t, modes.PathRaw+"?channel=news"), n.Session(t, "news"))
 	}
 	const many = 500
 	for i := range many {
-		n.bus.publish("news", strconv.Itoa(i))
+		n.Bus.Send("news", strconv.Itoa(i))
 	}
-	together(t, len(clients), func(t tester, i int) {
+	kit.Together(t, len(clients), func(t kit.Tester, i int) {
 		c := clients[i]
-		c.t = t
+		c.T = t
 		for number := range many {
 			want := strconv.Itoa(number)
 			switch {
-			case c.protocol.OverHTTP():
-				c.expectEvent(want)
-			case c.protocol == wire.Raw:
-				c.expect(text(want))
+			case c.Protocol.OverHTTP():
+				c.ExpectEvent(want)
+			case c.Protocol == wire.Raw:
+				c.Expect(kit.Text(want))
 			default:
-				c.expectPush("news", want)
+				c.ExpectPush("news", want)
 			}
 		}
 	})
 }
 
 // Streams that nothing is published to are kept alive, and need not answer.
-func testStreamKeepAlive(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) {
-		s.limits.PingInterval, s.limits.PongTimeout = 60*time.Millisecond, 50*time.Millisecond
+func testStreamKeepAlive(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) {
+		s.Limits.PingInterval, s.Limits.PongTimeout = 60*time.Millisecond, 50*time.Millisecond
 	})
-	for path := range streams {
+	for path := range kit.Streams {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
-			c := n.openStream(t, path+"?channel="+path)
+			c := n.OpenStream(t, path+"?channel="+path)
 			// Long after a client that owed an answer would have been disconnected.
-			c.deadline()
+			c.Deadline()
 			for range 8 {
-				line, err := c.body.ReadString('\n')
+				line, err := c.Body.ReadString('\n')
 				if err != nil || strings.Trim(line, ":\n") != "" {
 					t.Fatalf("got %q, %v, want what keeps alive", line, err)
 				}
 			}
-			n.bus.publish(path, "1")
-			c.expectEvent("1")
+			n.Bus.Send(path, "1")
+			c.ExpectEvent("1")
 		})
 	}
 }
 
 // What follows the request is ignored, even if it is a request, and hides neither
 // publications nor the end of the client.
-func testStreamSends(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for path, p := range streams {
+func testStreamSends(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	for path, p := range kit.Streams {
 		for name, behind := range map[string]string{
-			"a request": string(plain("GET", "").bytes()), "a byte": "x", "frames": string(encode(text("a"), closing(1000, ""))),
+			"a request": string(kit.Plain("GET", "").Bytes()), "a byte": "x", "frames": string(kit.Encode(kit.Text("a"), kit.Closing(1000, ""))),
 		} {
 			for _, when := range []string{"at once", "later"} {
 				t.Run(path+"/"+name+"/"+when, func(t *testing.T) {
-					c := n.dial(t)
-					r := get(path + "?channel=news")
+					c := n.Dial(t)
+					r := kit.Get(path + "?channel=news")
 					if when == "at once" {
-						r.body = behind
+						r.Body = behind
 					}
-					c.write(r.bytes())
-					c.expectStream(p)
-					n.bus.publish("news", "1")
-					c.expectEvent("1")
+					c.Write(r.Bytes())
+					c.ExpectStream(p)
+					n.Bus.Send("news", "1")
+					c.ExpectEvent("1")
 					if when == "later" {
-						c.write([]byte(behind))
+						c.Write([]byte(behind))
 					}
-					n.bus.publish("news", "2")
-					c.expectEvent("2")
-					c.leave()
-					n.settle(t)
+					n.Bus.Send("news", "2")
+					c.ExpectEvent("2")
+					c.Leave()
+					n.Settle(t)
 				})
 			}
 		}
@@ -227,42 +228,42 @@ func testStreamSends(t *testing.T, build Build) {
 }
 
 // A client that keeps sending is disconnected, because reading what is ignored costs time.
-func testStreamFlood(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for path := range streams {
-		c := n.openStream(t, path+"?channel=news")
+func testStreamFlood(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	for path := range kit.Streams {
+		c := n.OpenStream(t, path+"?channel=news")
 		chunk := []byte(strings.Repeat("x", 64<<10))
-		for deadline := time.Now().Add(patience); ; {
-			if err := c.tryWrite(chunk); err != nil {
-				if !ended(err) {
+		for deadline := time.Now().Add(kit.Patience); ; {
+			if err := c.TryWrite(chunk); err != nil {
+				if !kit.Ended(err) {
 					t.Fatalf("write: %v", err)
 				}
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("the server reads on for %v", patience)
+				t.Fatalf("the server reads on for %v", kit.Patience)
 			}
 		}
 	}
-	n.settle(t)
-	n.awaitDisconnects(t, wire.DisconnectBadRequest.Reason, len(streams))
+	n.Settle(t)
+	n.AwaitDisconnects(t, wire.DisconnectBadRequest.Reason, len(kit.Streams))
 }
 
 // The server notices that the client is gone although nothing is published.
-func testStreamLeaves(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	for path := range streams {
-		n.openStream(t, path+"?channel=news").leave()
-		c := n.openStream(t, path+"?channel=news")
-		if err := c.conn.CloseWrite(); err != nil {
+func testStreamLeaves(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	for path := range kit.Streams {
+		n.OpenStream(t, path+"?channel=news").Leave()
+		c := n.OpenStream(t, path+"?channel=news")
+		if err := c.Conn.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.tryEvent(); !errors.Is(err, io.EOF) {
+		if _, err := c.TryEvent(); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: after our end: %v, want the server's", path, err)
 		}
-		n.openStream(t, path+"?channel=news").reset()
+		n.OpenStream(t, path+"?channel=news").Reset()
 	}
-	n.settle(t)
-	n.awaitDisconnects(t, modes.ReasonClientClosed, 4)
-	n.awaitDisconnects(t, modes.ReasonReset, 2)
+	n.Settle(t)
+	n.AwaitDisconnects(t, modes.ReasonClientClosed, 4)
+	n.AwaitDisconnects(t, modes.ReasonReset, 2)
 }

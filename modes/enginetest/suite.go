@@ -4,11 +4,8 @@ import (
 	"testing"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 )
-
-// Build constructs the engine under test. The address in the Config ends in
-// port 0.
-type Build func(modes.Config) (modes.Engine, error)
 
 // Run runs every case against the engines that build constructs.
 func Run(t *testing.T, build func(modes.Config) (modes.Engine, error)) {
@@ -34,10 +31,10 @@ func parallelCases() [][]suiteCase {
 // suiteCase is one case: its name and what it does with engines of its own.
 type suiteCase struct {
 	name string
-	run  func(*testing.T, Build)
+	run  func(*testing.T, kit.Build)
 }
 
-func run(t *testing.T, build Build, parallel bool, groups ...[]suiteCase) {
+func run(t *testing.T, build kit.Build, parallel bool, groups ...[]suiteCase) {
 	for _, group := range groups {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {

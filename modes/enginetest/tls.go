@@ -16,6 +16,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/tandem-ws/tandem/modes"
+	"github.com/tandem-ws/tandem/modes/enginetest/kit"
 	"github.com/tandem-ws/tandem/modes/handshake"
 )
 
@@ -35,23 +36,23 @@ var tlsCases = []suiteCase{
 
 // dialTLS connects with a configuration of the case's own. wrap, which may be nil,
 // puts something between TLS and TCP.
-func (n *node) dialTLS(t tester, config *tls.Config, wrap func(net.Conn) net.Conn) *client {
+func dialTLS(n *kit.Node, t kit.Tester, config *tls.Config, wrap func(net.Conn) net.Conn) *kit.Client {
 	t.Helper()
-	c := n.dial(t)
-	var under net.Conn = c.tcp
+	c := n.Dial(t)
+	var under net.Conn = c.TCP
 	if wrap != nil {
 		under = wrap(under)
 	}
-	c.conn = secureConn{tls.Client(under, config), c.tcp}
-	c.in = bufio.NewReader(c.conn)
+	c.Conn = kit.SecureConn{Conn: tls.Client(under, config), TCP: c.TCP}
+	c.In = bufio.NewReader(c.Conn)
 	return c
 }
 
 // unencrypted connects and speaks no TLS.
-func (n *node) unencrypted(t tester) *client {
+func unencrypted(n *kit.Node, t kit.Tester) *kit.Client {
 	t.Helper()
-	c := n.dial(t)
-	c.conn, c.in = c.tcp, bufio.NewReader(c.tcp)
+	c := n.Dial(t)
+	c.Conn, c.In = c.TCP, bufio.NewReader(c.TCP)
 	return c
 }
 
@@ -67,19 +68,19 @@ func (c choppedConn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func testTLSChopped(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSChopped(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		config := clientTLS()
+		config := kit.ClientTLS()
 		config.MaxVersion = version
-		c := n.dialTLS(t, config, func(conn net.Conn) net.Conn { return choppedConn{conn} })
-		c.handshake(modes.PathEcho)
+		c := dialTLS(n, t, config, func(conn net.Conn) net.Conn { return choppedConn{conn} })
+		c.Handshake(modes.PathEcho)
 		body := pattern(3_000)
-		c.send(frame{op: ws.OpBinary, body: body}, text("behind"))
-		c.expect(frame{op: ws.OpBinary, body: body})
-		c.expect(text("behind"))
-		c.send(closing(1000, ""))
-		c.expectClose(1000)
+		c.Send(kit.Frame{Op: ws.OpBinary, Body: body}, kit.Text("behind"))
+		c.Expect(kit.Frame{Op: ws.OpBinary, Body: body})
+		c.Expect(kit.Text("behind"))
+		c.Send(kit.Closing(1000, ""))
+		c.ExpectClose(1000)
 	}
 }
 
@@ -98,50 +99,50 @@ func (c *gatheringConn) Write(b []byte) (int, error) {
 
 // What follows the handshake in the same segment is not lost, and
 // neither is what comes right before the end.
-func testTLSOneSegment(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSOneSegment(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		config := clientTLS()
+		config := kit.ClientTLS()
 		config.MaxVersion = version
 		var gathering *gatheringConn
-		c := n.dialTLS(t, config, func(conn net.Conn) net.Conn {
+		c := dialTLS(n, t, config, func(conn net.Conn) net.Conn {
 			gathering = &gatheringConn{Conn: conn}
 			return gathering
 		})
 		if version == tls.VersionTLS13 {
 			// The client's last word in the handshake waits for what follows. With
 			// TLS 1.2 it is the server that has it.
-			gathering.Conn = &lateConn{Conn: c.tcp, from: 2}
+			gathering.Conn = &lateConn{Conn: c.TCP, from: 2}
 		}
-		if err := c.conn.(secureConn).Handshake(); err != nil {
+		if err := c.Conn.(kit.SecureConn).Handshake(); err != nil {
 			t.Fatal(err)
 		}
 		if late, ok := gathering.Conn.(*lateConn); ok {
-			gathering.Conn, gathering.held = c.tcp, &late.held
+			gathering.Conn, gathering.held = c.TCP, &late.held
 		} else {
 			gathering.held = new(bytes.Buffer)
 		}
-		c.write(upgrade(modes.PathEcho).bytes())
-		c.send(text("one"))
-		c.send(text("two"))
-		if err := c.conn.(secureConn).Conn.CloseWrite(); err != nil {
+		c.Write(kit.Upgrade(modes.PathEcho).Bytes())
+		c.Send(kit.Text("one"))
+		c.Send(kit.Text("two"))
+		if err := c.Conn.(kit.SecureConn).Conn.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 		// crypto/tls writes nothing after that, and has set a deadline.
-		if err := c.tcp.SetWriteDeadline(time.Time{}); err != nil {
+		if err := c.TCP.SetWriteDeadline(time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		all := gathering.held.Bytes()
 		gathering.held = nil
-		if _, err := c.tcp.Write(all); err != nil {
+		if _, err := c.TCP.Write(all); err != nil {
 			t.Fatal(err)
 		}
-		c.expectUpgrade("")
-		c.expect(text("one"))
-		c.expect(text("two"))
-		c.expectEnd()
+		c.ExpectUpgrade("")
+		c.Expect(kit.Text("one"))
+		c.Expect(kit.Text("two"))
+		c.ExpectEnd()
 	}
-	n.awaitDisconnects(t, modes.ReasonNoClose, 2)
+	n.AwaitDisconnects(t, modes.ReasonNoClose, 2)
 }
 
 // lateConn holds what is written from a certain write on.
@@ -158,16 +159,16 @@ func (c *lateConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-func testTLSVersions(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSVersions(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for version, good := range map[uint16]bool{
 		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
 	} {
-		config := clientTLS()
+		config := kit.ClientTLS()
 		config.MinVersion, config.MaxVersion = version, version
 		config.NextProtos = []string{"h2", "http/1.1"}
-		c := n.dialTLS(t, config, nil)
-		conn := c.conn.(secureConn)
+		c := dialTLS(n, t, config, nil)
+		conn := c.Conn.(kit.SecureConn)
 		if err := conn.Handshake(); (err == nil) != good {
 			t.Errorf("%s: error %v, want success %t", tls.VersionName(version), err, good)
 		}
@@ -177,24 +178,24 @@ func testTLSVersions(t *testing.T, build Build) {
 		if got := conn.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
 			t.Errorf("%s: protocol %q, want http/1.1", tls.VersionName(version), got)
 		}
-		c.handshake(modes.PathEcho)
-		c.roundTripPing()
+		c.Handshake(modes.PathEcho)
+		c.RoundTripPing()
 	}
-	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 2)
+	kit.AwaitCount(t, n.Stats.Refused, handshake.ReasonTLS, 2)
 }
 
-func testTLSResumption(t *testing.T, build Build) {
-	n := start(t, build, nil)
-	config := clientTLS()
+func testTLSResumption(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
+	config := kit.ClientTLS()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	for again := range 3 {
-		c := n.dialTLS(t, config, nil)
-		c.handshake(modes.PathEcho)
-		c.roundTripPing()
-		if got := c.conn.(secureConn).ConnectionState().DidResume; got != (again > 0) {
+		c := dialTLS(n, t, config, nil)
+		c.Handshake(modes.PathEcho)
+		c.RoundTripPing()
+		if got := c.Conn.(kit.SecureConn).ConnectionState().DidResume; got != (again > 0) {
 			t.Errorf("connection %d: resumed %t", again, got)
 		}
-		c.leave()
+		c.Leave()
 	}
 }
 
@@ -227,39 +228,39 @@ func (c *typesConn) Read(b []byte) (int, error) {
 
 // The server ends its side of TLS before TCP, as RFC 8446 section 6.1 requires:
 // else the end may be somebody else's doing.
-func testTLSCloseNotify(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSCloseNotify(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	const alert = 21
-	for name, end := range map[string]func(c *client){
-		"close frame": func(c *client) {
-			c.handshake(modes.PathEcho)
-			c.send(closing(1000, ""))
-			c.expectClose(1000)
+	for name, end := range map[string]func(c *kit.Client){
+		"close frame": func(c *kit.Client) {
+			c.Handshake(modes.PathEcho)
+			c.Send(kit.Closing(1000, ""))
+			c.ExpectClose(1000)
 		},
-		"violation": func(c *client) {
-			c.handshake(modes.PathEcho)
-			c.send(frame{op: 3})
-			c.expectClose(1002)
+		"violation": func(c *kit.Client) {
+			c.Handshake(modes.PathEcho)
+			c.Send(kit.Frame{Op: 3})
+			c.ExpectClose(1002)
 		},
-		"refusal": func(c *client) {
-			r := upgrade(modes.PathEcho, "Origin: https://elsewhere.test")
-			c.write(r.bytes())
-			c.expectRefusal(http.StatusForbidden)
-			_ = c.conn.(secureConn).CloseWrite()
-			c.expectEnd()
+		"refusal": func(c *kit.Client) {
+			r := kit.Upgrade(modes.PathEcho, "Origin: https://elsewhere.test")
+			c.Write(r.Bytes())
+			c.ExpectRefusal(http.StatusForbidden)
+			_ = c.Conn.(kit.SecureConn).CloseWrite()
+			c.ExpectEnd()
 		},
-		"plain request": func(c *client) {
-			c.write(plain("GET", "", "Connection: close").bytes())
-			c.expectPlain("GET", "", "")
-			c.expectCleanEnd()
+		"plain request": func(c *kit.Client) {
+			c.Write(kit.Plain("GET", "", "Connection: close").Bytes())
+			c.ExpectPlain("GET", "", "")
+			c.ExpectCleanEnd()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Of TLS 1.3 the types are encrypted.
-			config := clientTLS()
+			config := kit.ClientTLS()
 			config.MaxVersion = tls.VersionTLS12
 			var types *typesConn
-			c := n.dialTLS(t, config, func(conn net.Conn) net.Conn {
+			c := dialTLS(n, t, config, func(conn net.Conn) net.Conn {
 				types = &typesConn{Conn: conn}
 				return types
 			})
@@ -271,24 +272,24 @@ func testTLSCloseNotify(t *testing.T, build Build) {
 	}
 }
 
-func testTLSPlainHTTP(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSPlainHTTP(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for _, chopped := range []bool{false, true} {
-		c := n.unencrypted(t)
-		c.chopped = chopped
+		c := unencrypted(n, t)
+		c.Chopped = chopped
 		// A client that is refused before it has sent everything may not be able to send
 		// the rest.
-		_ = c.tryWrite(upgrade(modes.PathEcho).bytes())
-		r, body := c.response()
+		_ = c.TryWrite(kit.Upgrade(modes.PathEcho).Bytes())
+		r, body := c.Response()
 		if want := "Client sent an HTTP request to an HTTPS server."; r.StatusCode != http.StatusBadRequest || !strings.Contains(body, want) {
 			t.Errorf("chopped %t: got %s %q, want 400 %q", chopped, r.Status, body, want)
 		}
 	}
-	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 2)
+	kit.AwaitCount(t, n.Stats.Refused, handshake.ReasonTLS, 2)
 }
 
-func testTLSGarbage(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSGarbage(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for name, bytes := range map[string]string{
 		"zeros":              strings.Repeat("\x00", 100),
 		"text":               "hello, is there anybody?\r\n",
@@ -300,55 +301,55 @@ func testTLSGarbage(t *testing.T, build Build) {
 		"a version too high": "\x16\x10\x00\x00\x04\x01\x00\x00\x00",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := n.unencrypted(t)
-			c.write([]byte(bytes))
-			if err := c.tcp.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			c := unencrypted(n, t)
+			c.Write([]byte(bytes))
+			if err := c.TCP.SetReadDeadline(time.Now().Add(kit.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			// At most an alert, and the end.
-			rest, err := io.ReadAll(c.in)
-			if err != nil && !ended(err) || len(rest) > 7 {
+			rest, err := io.ReadAll(c.In)
+			if err != nil && !kit.Ended(err) || len(rest) > 7 {
 				t.Errorf("got %d bytes, error %v, want at most an alert and the end", len(rest), err)
 			}
-			c.leave()
+			c.Leave()
 		})
 	}
-	awaitCount(t, n.stats.Refused, handshake.ReasonTLS, 8)
+	kit.AwaitCount(t, n.Stats.Refused, handshake.ReasonTLS, 8)
 }
 
 // A record that was changed on its way ends the connection.
-func testTLSBroken(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSBroken(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	var gathering *gatheringConn
-	c := n.dialTLS(t, clientTLS(), func(conn net.Conn) net.Conn {
+	c := dialTLS(n, t, kit.ClientTLS(), func(conn net.Conn) net.Conn {
 		gathering = &gatheringConn{Conn: conn}
 		return gathering
 	})
-	c.handshake(modes.PathEcho)
-	c.roundTripPing()
+	c.Handshake(modes.PathEcho)
+	c.RoundTripPing()
 	gathering.held = new(bytes.Buffer)
-	c.send(text("changed"))
+	c.Send(kit.Text("changed"))
 	record := gathering.held.Bytes()
 	record[len(record)-1] ^= 1
-	if _, err := c.tcp.Write(record); err != nil {
+	if _, err := c.TCP.Write(record); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.readByte()
+	_, err := c.ReadByte()
 	var alert *net.OpError
-	if !ended(err) && !errors.As(err, &alert) {
+	if !kit.Ended(err) && !errors.As(err, &alert) {
 		t.Errorf("got error %v, want an alert or the end", err)
 	}
-	n.settle(t)
+	n.Settle(t)
 }
 
 // Clients that stop in the middle of the handshake cost time of their own only.
-func testTLSHalf(t *testing.T, build Build) {
-	n := start(t, build, func(s *setup) { s.limits.HandshakeTimeout = shortTimeout })
+func testTLSHalf(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, func(s *kit.Setup) { s.Limits.HandshakeTimeout = kit.ShortTimeout })
 	const many = 100
-	var stuck []*client
+	var stuck []*kit.Client
 	for i := range many {
-		c := n.dialTLS(t, clientTLS(), func(conn net.Conn) net.Conn { return &lateConn{Conn: conn, from: 2} })
-		conn := c.conn.(secureConn)
+		c := dialTLS(n, t, kit.ClientTLS(), func(conn net.Conn) net.Conn { return &lateConn{Conn: conn, from: 2} })
+		conn := c.Conn.(kit.SecureConn)
 		if i%2 == 0 {
 			// The server waits for the client's last word.
 			if err := conn.Handshake(); err != nil {
@@ -356,39 +357,39 @@ func testTLSHalf(t *testing.T, build Build) {
 			}
 		} else {
 			// The server waits for the rest of the first.
-			c.conn = c.tcp
-			c.write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
+			c.Conn = c.TCP
+			c.Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
 		}
-		c.in = bufio.NewReader(c.tcp)
+		c.In = bufio.NewReader(c.TCP)
 		stuck = append(stuck, c)
 	}
 	for range 10 {
-		n.session(t, "news").roundTrip()
+		n.Session(t, "news").RoundTrip()
 	}
 	for _, c := range stuck {
-		if err := c.tcp.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := c.TCP.SetReadDeadline(time.Now().Add(kit.Patience)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.Copy(io.Discard, c.in); err != nil && !ended(err) {
+		if _, err := io.Copy(io.Discard, c.In); err != nil && !kit.Ended(err) {
 			t.Fatalf("a client in half a handshake: %v", err)
 		}
 	}
-	await(t, fmt.Sprintf("%d timeouts", many), func() (bool, string) {
-		got := count(t, n.stats.Refused, handshake.RefusedTimeout.Reason)
+	kit.Await(t, fmt.Sprintf("%d timeouts", many), func() (bool, string) {
+		got := kit.Count(t, n.Stats.Refused, handshake.RefusedTimeout.Reason)
 		return got == many, fmt.Sprint(got)
 	})
 }
 
 // A node that drains does not wait for handshakes.
-func testTLSDrain(t *testing.T, build Build) {
-	n := start(t, build, nil)
+func testTLSDrain(t *testing.T, build kit.Build) {
+	n := kit.Start(t, build, nil)
 	for range 5 {
-		c := n.unencrypted(t)
-		c.write([]byte("\x16\x03\x01\x02\x00"))
+		c := unencrypted(n, t)
+		c.Write([]byte("\x16\x03\x01\x02\x00"))
 	}
-	c := n.session(t, "news")
-	wait := n.drain(t.Context(), t, 0)
-	c.expectClose(3001)
+	c := n.Session(t, "news")
+	wait := n.Drain(t.Context(), t, 0)
+	c.ExpectClose(3001)
 	if err := wait(); err != nil {
 		t.Errorf("Drain: %v", err)
 	}

@@ -1,4 +1,4 @@
-package enginetest
+package kit
 
 import (
 	"os"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// tester is what clients and conditions report to: *testing.T on the goroutine
+// Tester is what clients and conditions report to: *testing.T on the goroutine
 // of the test, a goroutineTester on every other.
-type tester interface {
+type Tester interface {
 	Helper()
 	Cleanup(func())
 	Errorf(format string, args ...any)
@@ -27,16 +27,16 @@ func (g goroutineTester) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// together runs f on n goroutines, waits for all, and ends the test if any has
+// Together runs f on n goroutines, waits for all, and ends the test if any has
 // failed.
-func together(t *testing.T, n int, f func(t tester, i int)) {
+func Together(t *testing.T, n int, f func(t Tester, i int)) {
 	t.Helper()
-	background(t, n, f)()
+	Background(t, n, f)()
 }
 
-// background runs f on n goroutines. The function it returns waits for all, and
+// Background runs f on n goroutines. The function it returns waits for all, and
 // ends the test if any has failed.
-func background(t *testing.T, n int, f func(t tester, i int)) (wait func()) {
+func Background(t *testing.T, n int, f func(t Tester, i int)) (wait func()) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() { f(goroutineTester{t}, i) })
@@ -50,10 +50,10 @@ func background(t *testing.T, n int, f func(t tester, i int)) (wait func()) {
 	}
 }
 
-// await waits until condition holds. The string is what was seen instead.
-func await(t tester, what string, condition func() (bool, string)) {
+// Await waits until condition holds. The string is what was seen instead.
+func Await(t Tester, what string, condition func() (bool, string)) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -70,8 +70,8 @@ func await(t tester, what string, condition func() (bool, string)) {
 	}
 }
 
-// descriptors counts the open file descriptors of this process.
-func descriptors(t tester) int {
+// Descriptors counts the open file descriptors of this process.
+func Descriptors(t Tester) int {
 	t.Helper()
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {

@@ -1,4 +1,4 @@
-package enginetest
+package kit
 
 import (
 	"context"
@@ -11,15 +11,15 @@ import (
 	"github.com/tandem-ws/tandem/modes"
 )
 
-// errRefused is what a fakeBus fails with when it is told to.
-var errRefused = errors.New("enginetest: the bus refuses")
+// ErrRefused is what a FakeBus fails with when it is told to.
+var ErrRefused = errors.New("enginetest: the bus refuses")
 
-// fakeBus is a Bus in memory whose confirmations can be held and failed, and
+// FakeBus is a Bus in memory whose confirmations can be held and failed, and
 // which counts references. It delivers from several goroutines, one for each
 // part of the channels, as the real one does. What clients publish comes back
 // as publications.
-type fakeBus struct {
-	t        tester
+type FakeBus struct {
+	t        Tester
 	seed     maphash.Seed
 	receiver modes.Receiver
 	lanes    [4]lane
@@ -43,7 +43,7 @@ type fakeBus struct {
 	vary map[string]func() (time.Duration, error)
 }
 
-// gate holds the confirmations of channels until it opens. The fakeBus's mu
+// gate holds the confirmations of channels until it opens. The FakeBus's mu
 // guards it.
 type gate struct {
 	held []*heldSubscribe
@@ -65,10 +65,10 @@ type lane struct {
 	closed bool
 }
 
-func newFakeBus(t tester) *fakeBus {
-	b := &fakeBus{
+func newFakeBus(t Tester) *FakeBus {
+	b := &FakeBus{
 		t: t, seed: maphash.MakeSeed(),
-		refs: map[string]int{}, gates: map[string]*gate{}, waiting: map[string]int{}, patience: patience,
+		refs: map[string]int{}, gates: map[string]*gate{}, waiting: map[string]int{}, patience: Patience,
 		vary: map[string]func() (time.Duration, error){},
 	}
 	for i := range b.lanes {
@@ -78,7 +78,7 @@ func newFakeBus(t tester) *fakeBus {
 }
 
 // Start implements modes.Bus.
-func (b *fakeBus) Start(r modes.Receiver) error {
+func (b *FakeBus) Start(r modes.Receiver) error {
 	b.receiver = r
 	for i := range b.lanes {
 		b.running.Go(b.lanes[i].run)
@@ -87,7 +87,7 @@ func (b *fakeBus) Start(r modes.Receiver) error {
 }
 
 // Close implements modes.Bus. What is queued is delivered.
-func (b *fakeBus) Close() {
+func (b *FakeBus) Close() {
 	for i := range b.lanes {
 		b.lanes[i].close()
 	}
@@ -130,12 +130,12 @@ func (l *lane) close() {
 	l.ready.Signal()
 }
 
-func (b *fakeBus) lane(channel string) *lane {
+func (b *FakeBus) lane(channel string) *lane {
 	return &b.lanes[maphash.String(b.seed, channel)%uint64(len(b.lanes))]
 }
 
 // Subscribe implements modes.Bus.
-func (b *fakeBus) Subscribe(channel string, done func(error)) {
+func (b *FakeBus) Subscribe(channel string, done func(error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := &heldSubscribe{channel: channel, done: done}
@@ -144,7 +144,7 @@ func (b *fakeBus) Subscribe(channel string, done func(error)) {
 	vary := b.vary[channel]
 	switch {
 	case b.away:
-		b.answer(h, errRefused)
+		b.answer(h, ErrRefused)
 	case g == nil && vary != nil:
 		after, err := vary()
 		h.expiry = time.AfterFunc(after, func() {
@@ -165,7 +165,7 @@ func (b *fakeBus) Subscribe(channel string, done func(error)) {
 }
 
 // answer has the channel's goroutine call done; mu is held.
-func (b *fakeBus) answer(h *heldSubscribe, err error) {
+func (b *FakeBus) answer(h *heldSubscribe, err error) {
 	if h.answered {
 		return
 	}
@@ -185,10 +185,10 @@ func (b *fakeBus) answer(h *heldSubscribe, err error) {
 }
 
 // Stats implements modes.Bus.
-func (b *fakeBus) Stats() modes.BusStats { return modes.BusStats{} }
+func (b *FakeBus) Stats() modes.BusStats { return modes.BusStats{} }
 
 // Unsubscribe implements modes.Bus.
-func (b *fakeBus) Unsubscribe(channel string) {
+func (b *FakeBus) Unsubscribe(channel string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch n := b.refs[channel]; n {
@@ -202,31 +202,31 @@ func (b *fakeBus) Unsubscribe(channel string) {
 }
 
 // Ready implements modes.Bus.
-func (b *fakeBus) Ready() error {
+func (b *FakeBus) Ready() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.away {
-		return errRefused
+		return ErrRefused
 	}
 	return nil
 }
 
-// goAway sets whether the link is down.
-func (b *fakeBus) goAway(away bool) {
+// GoAway sets whether the link is down.
+func (b *FakeBus) GoAway(away bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.away = away
 }
 
 // Publish implements modes.Bus.
-func (b *fakeBus) Publish(channel string, data []byte, done func(error)) {
+func (b *FakeBus) Publish(channel string, data []byte, done func(error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	refuse := b.refuse
 	publish := func() {
 		b.lane(channel).push(func() {
 			if refuse {
-				done(errRefused)
+				done(ErrRefused)
 				return
 			}
 			b.deliver(channel, data)
@@ -240,13 +240,13 @@ func (b *fakeBus) Publish(channel string, data []byte, done func(error)) {
 	publish()
 }
 
-// publish delivers one publication, from the channel's goroutine.
-func (b *fakeBus) publish(channel, data string) {
+// Send delivers one publication, from the channel's goroutine.
+func (b *FakeBus) Send(channel, data string) {
 	b.lane(channel).push(func() { b.deliver(channel, []byte(data)) })
 }
 
 // deliver gives the engine what it may not keep.
-func (b *fakeBus) deliver(channel string, data []byte) {
+func (b *FakeBus) deliver(channel string, data []byte) {
 	name, data := []byte(channel), append([]byte(nil), data...)
 	b.receiver.Deliver(modes.Publication{Channel: name, Data: data})
 	clear(name)
@@ -254,9 +254,9 @@ func (b *fakeBus) deliver(channel string, data []byte) {
 	b.receiver.Flush()
 }
 
-// flush returns once everything published before has been handed to the engine,
+// Flush returns once everything published before has been handed to the engine,
 // whatever the channel.
-func (b *fakeBus) flush() {
+func (b *FakeBus) Flush() {
 	var flushed sync.WaitGroup
 	for i := range b.lanes {
 		flushed.Add(1)
@@ -265,14 +265,14 @@ func (b *fakeBus) flush() {
 	flushed.Wait()
 }
 
-// lost reports that publications to channels may have been missed.
-func (b *fakeBus) lost(channels ...string) {
+// Lost reports that publications to channels may have been missed.
+func (b *FakeBus) Lost(channels ...string) {
 	b.lanes[0].push(func() { b.receiver.Lost(channels) })
 }
 
-// hold makes every later Subscribe of the channels wait. What it returns lets
+// Hold makes every later Subscribe of the channels wait. What it returns lets
 // them go on, with that result.
-func (b *fakeBus) hold(channels ...string) (release func(error)) {
+func (b *FakeBus) Hold(channels ...string) (release func(error)) {
 	g := new(gate)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -292,23 +292,23 @@ func (b *fakeBus) hold(channels ...string) (release func(error)) {
 	}
 }
 
-// varies has every later Subscribe of the channels take its own time, and one in
+// Varies has every later Subscribe of the channels take its own time, and one in
 // so many fail; 0: none.
-func (b *fakeBus) varies(random *rand.Rand, failing int, channels ...string) {
+func (b *FakeBus) Varies(random *rand.Rand, failing int, channels ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, channel := range channels {
 		b.vary[channel] = func() (after time.Duration, err error) {
 			if failing > 0 && random.IntN(failing) == 0 {
-				err = errRefused
+				err = ErrRefused
 			}
 			return time.Duration(random.IntN(3)) * time.Duration(random.IntN(1000)) * time.Microsecond, err
 		}
 	}
 }
 
-// holdPublish keeps what clients publish from Redis. What it returns lets it go.
-func (b *fakeBus) holdPublish() (release func()) {
+// HoldPublish keeps what clients publish from Redis. What it returns lets it go.
+func (b *FakeBus) HoldPublish() (release func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holding = true
@@ -323,22 +323,22 @@ func (b *fakeBus) holdPublish() (release func()) {
 	}
 }
 
-// heldPublishes is how many Publish wait for holdPublish's release.
-func (b *fakeBus) heldPublishes() int {
+// HeldPublishes is how many Publish wait for HoldPublish's release.
+func (b *FakeBus) HeldPublishes() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.held)
 }
 
-// refusePublish sets whether what clients publish fails.
-func (b *fakeBus) refusePublish(refuse bool) {
+// RefusePublish sets whether what clients publish fails.
+func (b *FakeBus) RefusePublish(refuse bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refuse = refuse
 }
 
-// references is how many references the engine holds.
-func (b *fakeBus) references() int {
+// References is how many references the engine holds.
+func (b *FakeBus) References() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sum := 0
@@ -348,8 +348,8 @@ func (b *fakeBus) references() int {
 	return sum
 }
 
-// waitingSubscribes is how many Subscribe calls are not answered.
-func (b *fakeBus) waitingSubscribes() int {
+// WaitingSubscribes is how many Subscribe calls are not answered.
+func (b *FakeBus) WaitingSubscribes() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sum := 0
@@ -359,10 +359,10 @@ func (b *fakeBus) waitingSubscribes() int {
 	return sum
 }
 
-// awaitWaiting waits until a Subscribe of channel waits for its confirmation.
-func (b *fakeBus) awaitWaiting(t tester, channel string) {
+// AwaitWaiting waits until a Subscribe of channel waits for its confirmation.
+func (b *FakeBus) AwaitWaiting(t Tester, channel string) {
 	t.Helper()
-	await(t, "a held subscription to "+channel, func() (bool, string) {
+	Await(t, "a held subscription to "+channel, func() (bool, string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.waiting[channel] > 0, "none"

@@ -1,4 +1,4 @@
-package enginetest
+package kit
 
 import (
 	"bufio"
@@ -9,33 +9,33 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frame is a WebSocket frame in any form, legal or not. What a field leaves at
+// Frame is a WebSocket frame in any form, legal or not. What a field leaves at
 // zero is what the protocol requires.
-type frame struct {
-	op       ws.OpCode
-	body     []byte
-	more     bool   // the FIN bit is not set
-	rsv      byte   // the reserved bits, as in the first byte: 0x40, 0x20, 0x10
-	unmasked bool   // no mask
-	form     int    // length in 7, 16 or 64 bits; 0: the shortest
-	declares uint64 // the length in the header, if it is not the body's
+type Frame struct {
+	Op       ws.OpCode
+	Body     []byte
+	More     bool   // the FIN bit is not set
+	Rsv      byte   // the reserved bits, as in the first byte: 0x40, 0x20, 0x10
+	Unmasked bool   // no mask
+	Form     int    // length in 7, 16 or 64 bits; 0: the shortest
+	Declares uint64 // the length in the header, if it is not the body's
 }
 
 // mask is the masking key of all client frames; each byte differs, so that a
 // mistake in its offset shows.
 var mask = [4]byte{0x37, 0xfa, 0x21, 0x3d}
 
-// append appends the frame as it goes over the wire.
-func (f frame) append(dst []byte) []byte {
-	first := f.rsv | byte(f.op)
-	if !f.more {
+// Append appends the frame as it goes over the wire.
+func (f Frame) Append(dst []byte) []byte {
+	first := f.Rsv | byte(f.Op)
+	if !f.More {
 		first |= 0x80
 	}
-	length := uint64(len(f.body))
-	if f.declares != 0 {
-		length = f.declares
+	length := uint64(len(f.Body))
+	if f.Declares != 0 {
+		length = f.Declares
 	}
-	form := f.form
+	form := f.Form
 	if form == 0 {
 		switch {
 		case length < 126:
@@ -47,7 +47,7 @@ func (f frame) append(dst []byte) []byte {
 		}
 	}
 	second := byte(0x80)
-	if f.unmasked {
+	if f.Unmasked {
 		second = 0
 	}
 	switch form {
@@ -58,50 +58,50 @@ func (f frame) append(dst []byte) []byte {
 	default:
 		dst = binary.BigEndian.AppendUint64(append(dst, first, second|127), length)
 	}
-	if f.unmasked {
-		return append(dst, f.body...)
+	if f.Unmasked {
+		return append(dst, f.Body...)
 	}
 	dst = append(dst, mask[:]...)
 	at := len(dst)
-	dst = append(dst, f.body...)
+	dst = append(dst, f.Body...)
 	ws.Cipher(dst[at:], mask, 0)
 	return dst
 }
 
-// encode returns the frames one after the other.
-func encode(frames ...frame) []byte {
+// Encode returns the frames one after the other.
+func Encode(frames ...Frame) []byte {
 	var b []byte
 	for _, f := range frames {
-		b = f.append(b)
+		b = f.Append(b)
 	}
 	return b
 }
 
-// text is a text message in one frame.
-func text(s string) frame { return frame{op: ws.OpText, body: []byte(s)} }
+// Text is a text message in one frame.
+func Text(s string) Frame { return Frame{Op: ws.OpText, Body: []byte(s)} }
 
-// binaryFrame is a binary message in one frame.
-func binaryFrame(s string) frame { return frame{op: ws.OpBinary, body: []byte(s)} }
+// BinaryFrame is a binary message in one frame.
+func BinaryFrame(s string) Frame { return Frame{Op: ws.OpBinary, Body: []byte(s)} }
 
-// closing is the close frame with this code and reason.
-func closing(code uint16, reason string) frame {
-	return frame{op: ws.OpClose, body: append(binary.BigEndian.AppendUint16(nil, code), reason...)}
+// Closing is the close frame with this code and reason.
+func Closing(code uint16, reason string) Frame {
+	return Frame{Op: ws.OpClose, Body: append(binary.BigEndian.AppendUint16(nil, code), reason...)}
 }
 
 // readFrame reads one frame of a server, and holds it to what RFC 6455 lets a
 // server send; allowed are the reserved bits that an extension defines for data.
-func readFrame(in *bufio.Reader, allowed byte) (frame, error) {
+func readFrame(in *bufio.Reader, allowed byte) (Frame, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return frame{}, err
+		return Frame{}, err
 	}
-	f := frame{op: ws.OpCode(head[0] & 0x0f), more: head[0]&0x80 == 0, rsv: head[0] & 0x70}
+	f := Frame{Op: ws.OpCode(head[0] & 0x0f), More: head[0]&0x80 == 0, Rsv: head[0] & 0x70}
 	switch {
-	case f.rsv&^allowed != 0, f.rsv != 0 && !f.op.IsData():
+	case f.Rsv&^allowed != 0, f.Rsv != 0 && !f.Op.IsData():
 		return f, fmt.Errorf("reserved bits in %x", head)
-	case f.op.IsReserved():
+	case f.Op.IsReserved():
 		return f, fmt.Errorf("reserved opcode in %x", head)
-	case f.op.IsControl() && f.more:
+	case f.Op.IsControl() && f.More:
 		return f, fmt.Errorf("fragmented control frame: %x", head)
 	case head[1]&0x80 != 0:
 		return f, fmt.Errorf("the server masks its frames: %x", head)
@@ -120,11 +120,11 @@ func readFrame(in *bufio.Reader, allowed byte) (frame, error) {
 		}
 		length, least = binary.BigEndian.Uint64(extended[:]), 1<<16
 	}
-	if length < least || length > 1<<30 || f.op.IsControl() && length > 125 {
+	if length < least || length > 1<<30 || f.Op.IsControl() && length > 125 {
 		return f, fmt.Errorf("length %d in header %x %x", length, head, extended)
 	}
-	f.body = make([]byte, length)
-	if _, err := io.ReadFull(in, f.body); err != nil {
+	f.Body = make([]byte, length)
+	if _, err := io.ReadFull(in, f.Body); err != nil {
 		return f, io.ErrUnexpectedEOF
 	}
 	return f, nil
