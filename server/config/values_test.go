@@ -120,7 +120,7 @@ func TestSize(t *testing.T) {
 func TestRedisURL(t *testing.T) {
 	for _, value := range []string{
 		"redis://localhost", "redis://localhost:6379/2", "rediss://u:p%40ss@redis.example.com:6380", "redis://[::1]:6379", "redis://:p@h", "unix:///run/redis.sock", "redis://:6379",
-		"unix://u:p@/run/redis.sock?db=1",
+		"unix://u:p@/run/redis.sock?db=1", "redis+sentinel://u:p@a:26379,b,[::1]:26379/1?master=mymaster", "rediss+sentinel://a?master=mymaster&sentinel_password=p",
 	} {
 		if _, err := Load([]string{"REDIS_URL=" + value}, "linux"); err != nil {
 			t.Errorf("%s: %v", value, err)
@@ -133,6 +133,8 @@ func TestRedisURL(t *testing.T) {
 		"redis://u:%zzhunter2@h", "redis://u:hunter2%@h", "redis://:hunter2", "redis://u:hunter2@h:99999", "redis://u:hunter2@h:x:y", "redis://u:hunter2@a,b",
 		"redis://u:hunter2@h/ten", "redis://u:hunter2@h?db=ten", "http://u:hunter2@h", "redis://u:hunter2[@h", "redis://u:hunter2\x01@h", "redis:u:hunter2@h", "unix://u:hunter2@", "unix://u:1?hunter2@/x",
 		"redis://u:hun ter2@h:6379 ", "redis://u:hunter2@", "redis:///u:hunter2@h",
+		"redis+sentinel://u:hunter2@a,b", "redis+sentinel://u:1/hunter2@a?master=m", "redis+sentinel://u:%zzhunter2@a?master=m", "redis+sentinel://a:99999?master=m",
+		"redis+sentinel://u:hunter2@a/ten?master=m", "redis+cluster://u:hunter2@a",
 	} {
 		_, err := Load([]string{"REDIS_URL=" + value}, "linux")
 		switch {
