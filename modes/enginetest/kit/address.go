@@ -14,6 +14,7 @@ func (c *Client) ExpectAddressFull(headers ...string) {
 	c.ExpectRefusal(http.StatusTooManyRequests)
 }
 
+// Enter upgrades to the echo endpoint with these headers and expects that it works.
 func (c *Client) Enter(headers ...string) {
 	c.T.Helper()
 	c.Write(Upgrade(modes.PathEcho, headers...).Bytes())
