@@ -53,6 +53,31 @@ func testTokenRaw(t *testing.T, build kit.Build, s kit.Signer, tokens func(*kit.
 			conn.Expect(kit.Frame{Op: 10, Body: []byte("ahead")})
 		})
 	}
+	// However a request is written, and wherever it stands, its token counts.
+	bearer := "Authorization: Bearer " + s.Sign("channel", "$a")
+	private := target("$a")
+	for name, r := range map[string]kit.Request{
+		"plain":                  kit.Upgrade(private, bearer),
+		"two Connection headers": kit.Upgrade(private, bearer).With("Connection", "Connection: keep-alive", "Connection: Upgrade"),
+		"expectation":            kit.Upgrade(private, bearer, "Expect: 100-continue"),
+		"whole URL":              kit.Upgrade("http://tandem.test"+private, bearer),
+		"no body":                kit.Upgrade(private, bearer, "Content-Length: 0"),
+		"tab":                    kit.Upgrade(private, bearer).With("Upgrade", "Upgrade:\twebsocket"),
+		"trailing space":         kit.Upgrade(private, bearer+" "),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, later := range []bool{false, true} {
+				conn := n.Dial(t)
+				if later {
+					conn.Write(kit.Plain("GET", "").Bytes())
+					conn.ExpectPlain("GET", "", "")
+				}
+				conn.Write(append(r.Bytes(), kit.Encode(kit.Frame{Op: 9, Body: []byte("ahead")})...))
+				conn.ExpectUpgrade("")
+				conn.Expect(kit.Frame{Op: 10, Body: []byte("ahead")})
+			}
+		})
+	}
 	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedNoToken.Reason, 2)
 	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedTokenExpired.Reason, 1)
 	kit.AwaitCount(t, n.Stats.Refused, handshake.RefusedPermission.Reason, 2)

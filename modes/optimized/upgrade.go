@@ -105,6 +105,10 @@ func (l *loop) answer(index uint32, r *record, err error, ahead []byte) {
 		r.protocol, r.deflate = h.protocol, h.extension != ""
 		if r.protocol.ByQuery() {
 			l.upgradeByQuery(index, r, ahead)
+			if r.state == open {
+				// The channels were there already.
+				l.unstash(index, r)
+			}
 			return
 		}
 		l.respond(index, r, h.response)
