@@ -69,10 +69,17 @@ func (c *Client) Response() (*http.Response, string) {
 // TryResponse is Response for a connection that may have ended. It returns the
 // response and its body.
 func (c *Client) TryResponse() (*http.Response, string, error) {
+	c.T.Helper()
+	return c.TryResponseTo(http.MethodGet)
+}
+
+// TryResponseTo is TryResponse for a request with this method, which decides whether
+// the response has a body.
+func (c *Client) TryResponseTo(method string) (*http.Response, string, error) {
 	if err := c.Conn.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 		return nil, "", err
 	}
-	r, err := http.ReadResponse(c.In, nil)
+	r, err := http.ReadResponse(c.In, &http.Request{Method: method})
 	if err != nil || r.StatusCode == http.StatusSwitchingProtocols {
 		return r, "", err
 	}
