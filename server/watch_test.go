@@ -129,10 +129,10 @@ func TestWatchAndPublish(t *testing.T) {
 	})
 }
 
-// TestWatchEnds shows that a signal ends it as it should, and what a server says
-// that does not want it ends it as a failure.
+// TestWatchEnds shows that a signal ends it as it should, that a refusal by the server
+// ends it as a failure, and that a name which no channel can have is a wrong argument.
 func TestWatchEnds(t *testing.T) {
-	p := startProcess(t, "API_KEY=k")
+	p := startProcess(t, "API_KEY=k", "MAX_CHANNEL_LENGTH=10")
 	p.awaitReady(200, "ok")
 	environ := []string{"ADDR=" + p.public}
 	w := startTool(t, environ, "watch", "news")
@@ -143,9 +143,11 @@ func TestWatchEnds(t *testing.T) {
 	if code, out := w.exit(); code != exitOK || out != "" {
 		t.Errorf("interrupted: exit code %d, printed %q", code, out)
 	}
-	w = startTool(t, environ, "watch", strings.Repeat("x", 300))
-	if code, _ := w.exit(); code != exitFailed {
-		t.Errorf("a channel that cannot be: exit code %d", code)
+	for length, want := range map[int]int{11: exitFailed, 300: exitUsage} {
+		w = startTool(t, environ, "watch", strings.Repeat("x", length))
+		if code, _ := w.exit(); code != want {
+			t.Errorf("a channel of %d bytes: exit code %d, want %d", length, code, want)
+		}
 	}
 }
 
