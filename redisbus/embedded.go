@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 )
 
 // DefaultEmbeddedAddr is where StartEmbedded listens when it has the choice: the
@@ -21,18 +22,28 @@ type Embedded struct {
 // StartEmbedded listens on addr (host:port). An empty addr stands for
 // DefaultEmbeddedAddr, or any free port of loopback where that one is taken.
 func StartEmbedded(addr string) (*Embedded, error) {
-	server := miniredis.NewMiniRedis()
-	var err error
-	if addr == "" {
-		if server.StartAddr(DefaultEmbeddedAddr) == nil {
-			return &Embedded{server: server}, nil
+	e := &Embedded{server: miniredis.NewMiniRedis()}
+	if addr != "" || e.server.StartAddr(DefaultEmbeddedAddr) != nil {
+		if addr == "" {
+			addr = "127.0.0.1:0"
 		}
-		addr = "127.0.0.1:0"
+		if err := e.server.StartAddr(addr); err != nil {
+			return nil, fmt.Errorf("redisbus: embedded Redis: %w", err)
+		}
 	}
-	if err = server.StartAddr(addr); err != nil {
+	if err := e.server.Server().Register("ROLE", role); err != nil {
+		e.Close()
 		return nil, fmt.Errorf("redisbus: embedded Redis: %w", err)
 	}
-	return &Embedded{server: server}, nil
+	return e, nil
+}
+
+// role answers ROLE, which miniredis lacks, as a master without replicas does.
+func role(c *server.Peer, _ string, _ []string) {
+	c.WriteLen(3)
+	c.WriteBulk("master")
+	c.WriteInt(0)
+	c.WriteLen(0)
 }
 
 // Addr is host:port of the listener.
