@@ -23,7 +23,7 @@ run: ## start a server with an embedded Redis; MODE=idiomatic make run: the othe
 TESTFLAGS = -shuffle=on -p 2 -parallel 8 -timeout 60m
 
 .PHONY: unit
-unit: ## run the tests that need nothing but Go, in under a minute
+unit: ## run the tests that need nothing but Go
 	@GO="$(GO)" ./.ci/unit
 
 .PHONY: test

@@ -60,7 +60,7 @@ func TestTableHasMediansRangesRatiosAndDefeats(t *testing.T) {
 	}
 }
 
-// TestBeyondTheNoise: every row says whether the difference is beyond the noise.
+// TestBeyondTheNoise shows that every row says whether its difference is beyond the noise.
 func TestBeyondTheNoise(t *testing.T) {
 	r := read(t, folder(t, lossy))
 	for _, c := range []struct{ scenario, point, metric, want string }{
